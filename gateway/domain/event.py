@@ -1,0 +1,53 @@
+"""Entries of the audit log before the log gives them a place."""
+
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+
+class EventType(StrEnum):
+    INTENT = "intent"
+    OUTCOME = "outcome"
+    STREAM_OPEN = "stream.open"
+    STREAM_CLOSE = "stream.close"
+    REJECTED = "rejected"  # a request that failed before it had an intent: bad body, bad key, over a limit
+    CASE_OPENED = "case.opened"
+    POLICY_ACTIVATE = "policy.activate"
+    KEY_CREATED = "admin.key_created"
+    KEY_REVOKED = "admin.key_revoked"
+    INGEST = "ingest"
+    ACCESS_MISMATCH = "security.access_mismatch"
+    LOG_BOOT = "log.boot"
+    LOG_RECOVERED = "log.recovered"
+    LOG_HEARTBEAT = "log.heartbeat"
+
+
+class Commitment(Struct, frozen=True, kw_only=True):
+    """A text that the log must be able to prove later without holding it. The log replaces it by a salted
+    commitment, so the text itself is never written."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return f"Commitment(<{len(self.text)} chars>)"
+
+
+class EventDraft(Struct, frozen=True, kw_only=True):
+    """An event as its author knows it. `body` holds JSON values only: strings that are not free text,
+    integers (scores in millionths), booleans, lists, objects, and `Commitment`s at any depth."""
+
+    type: EventType
+    request: str = ""  # exchange id
+    tenant: str = ""
+    app: str = ""
+    principal: str = ""  # Principal.ref
+    body: dict[str, Any] = {}
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """Proof that an event is durable: its place in the log, its id, and its SHA-256 (hex)."""
+
+    seq: int
+    id: str
+    hash: str

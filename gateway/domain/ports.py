@@ -1,0 +1,86 @@
+"""Interfaces between packages. Each has at least two implementations, a good fake in the tests counting as one."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.domain.event import EventDraft, Receipt
+from gateway.domain.model import Body, ModelReply, ModelRequest
+from gateway.domain.passage import Retrieval
+from gateway.domain.principal import Principal
+from gateway.domain.signal import Scan
+from gateway.domain.text import Secret
+from gateway.domain.vocabulary import Placement, SignalType
+
+
+class Detector(Protocol):
+    """Looks at texts and knows no policy.
+
+    `version` moves whenever the same text could give another result: it is part of the cache key. `scan` is
+    deterministic, thread-safe, returns one `Scan` per text in order, and raises for a failure rather than
+    returning an empty scan. A detector placed `inline` takes microseconds and never blocks.
+    """
+
+    name: str
+    version: str
+    placement: Placement
+    signals: Mapping[str, SignalType]  # full names: `pii.entities`
+
+    def scan(self, texts: Sequence[str]) -> list[Scan]: ...
+
+
+class Embedder(Protocol):
+    """Sentence embeddings. `embed` is blocking, thread-safe and deterministic."""
+
+    name: str
+    version: str
+    dimensions: int
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Rows of unit length, shape `(len(texts), dimensions)`."""
+        ...
+
+
+class AuditLog(Protocol):
+    """The durable, hash-chained log of this node."""
+
+    async def append(self, draft: EventDraft) -> Receipt:
+        """Return once the event is on disk. MUST raise `AuditUnavailable` if it may not be; a cancelled caller
+        does not cancel the write."""
+        ...
+
+
+class Retriever(Protocol):
+    """Finds passages that a principal may see. MUST NOT raise for a failing store: the status says so."""
+
+    async def retrieve(self, principal: Principal, query: str) -> Retrieval: ...
+
+
+class Upstream(Protocol):
+    """A model, or the router over many. Raises `UpstreamError`.
+
+    `complete` cancels its call when it is cancelled. `stream` yields decoded chunks in the OpenAI
+    `chat.completion.chunk` shape; an upstream whose stream ends without a finish reason raises. Closing the
+    generator (`aclose`) closes the connection at once.
+    """
+
+    async def complete(self, request: ModelRequest) -> ModelReply: ...
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[Body]: ...
+
+
+class Authenticator(Protocol):
+    """Turns a credential into a principal, or `None` for one that is unknown, revoked or malformed."""
+
+    async def authenticate(self, credential: Secret) -> Principal | None: ...
+
+
+class Admission(Protocol):
+    """Rate and concurrency limits. `admit` raises `AdmissionDenied`; `release` gives the concurrency slot back
+    and is called exactly once per successful `admit`."""
+
+    async def admit(self, principal: Principal) -> None: ...
+
+    def release(self, principal: Principal) -> None: ...
