@@ -1,0 +1,139 @@
+"""Runs the requested detectors over the segments of a phase."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.domain.errors import ConfigurationError
+from gateway.domain.ports import Detector
+from gateway.domain.segment import Segment
+from gateway.domain.signal import Inspection
+from gateway.domain.vocabulary import Placement, Provenance
+from gateway.inspection.cache import ScanCache
+from gateway.inspection.lane import Asked, Lane
+from gateway.inspection.merge import Part, merge
+
+WAITING_LIMIT: Final = 4_096
+"""Texts that may wait for one detector: at 5 ms each about ten seconds of two threads, beyond any deadline."""
+
+
+class Inspector:
+    """Runs detectors once per distinct text, in parallel, with deadlines.
+
+    Inline detectors run on the loop in one batch. Each thread detector has `threads` threads of its own. Results are
+    kept in one cache of at most `cache_bytes` under keyed hashes of (detector name, version, text); texts being
+    scanned are shared by concurrent calls. When everything is cached or inline, a call never leaves the loop.
+
+    A failure is a status, never an exception (I3): a detector that is not installed is `not_run`, one that raises
+    or returns nonsense `error`, one that is late `timeout` (its late result is still cached), and a lane in which
+    more than `waiting_limit` texts wait answers `error` with reason `overloaded`.
+
+    A detector with an attribute `joins_user_turns: int > 0` also sees the last so many user segments joined by line
+    ends, which catches what is split over turns; values of that view count for provenance `user`, its
+    findings have no place and are dropped.
+
+    Belongs to one event loop. `clock_us` is monotonic. Raises `ConfigurationError` for two detectors of one name.
+    """
+
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        *,
+        threads: int,
+        cache_bytes: int,
+        cache_key: bytes,
+        clock_us: Callable[[], int],
+        waiting_limit: int = WAITING_LIMIT,
+    ) -> None:
+        self._cache = ScanCache(cache_bytes, cache_key)
+        self._clock_us = clock_us
+        self._lanes: dict[str, Lane] = {}
+        for detector in detectors:
+            if detector.name in self._lanes:
+                raise ConfigurationError(f"two detectors are named `{detector.name}`: rename one")
+            self._lanes[detector.name] = Lane(
+                detector, cache=self._cache, threads=threads, waiting_limit=waiting_limit, clock_us=clock_us
+            )
+
+    @property
+    def detectors(self) -> Mapping[str, Detector]:
+        """The installed detectors by name."""
+        return {name: lane.detector for name, lane in self._lanes.items()}
+
+    async def inspect(
+        self,
+        segments: Sequence[Segment],
+        *,
+        detectors: frozenset[str],
+        timeouts: Mapping[str, float],
+        default_timeout_s: float,
+    ) -> Inspection:
+        """All that `detectors` see in `segments`. `timeouts` are seconds by detector name, counted from the call
+        and including the wait for a thread. A cancelled call leaves its scans running for the cache."""
+        loop = asyncio.get_running_loop()
+        started_s, started_us = loop.time(), self._clock_us()
+        distinct: dict[bytes, str] = {}
+        digests = []
+        for segment in segments:
+            digest = self._cache.digest(segment.text)
+            digests.append(digest)
+            distinct[digest] = segment.text
+
+        # Thread detectors first: they work while the inline ones hold the loop.
+        lanes = [lane for name in detectors if (lane := self._lanes.get(name)) is not None]
+        lanes.sort(key=lambda lane: (lane.detector.placement is Placement.INLINE, lane.detector.name))
+        asked = [self._ask(lane, segments, distinct) for lane in lanes]
+
+        # Every scan has begun, so that waiting in turn takes as long as the slowest one, not as their sum.
+        for question in asked:
+            if question.asked.flights:
+                timeout_s = timeouts.get(question.asked.lane.detector.name, default_timeout_s)
+                await question.asked.land(started_s + timeout_s, self._clock_us, started_us)
+
+        return merge(
+            segments,
+            [question.part(digests) for question in asked],
+            [name for name in sorted(detectors) if name not in self._lanes],
+        )
+
+    def close(self) -> None:
+        """Stop taking thread scans: those that wait end as `error` with reason `closed`."""
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _ask(self, lane: Lane, segments: Sequence[Segment], distinct: Mapping[bytes, str]) -> "_Question":
+        joined = _join_user_turns(segments, getattr(lane.detector, "joins_user_turns", 0))
+        if joined is None:
+            return _Question(asked=lane.ask(distinct))
+        digest = self._cache.digest(joined)
+        return _Question(asked=lane.ask({**distinct, digest: joined}), joined=digest)
+
+
+class _Question(Struct):
+    """One detector's part of a call; `joined` is the digest of the joined user turns."""
+
+    asked: Asked
+    joined: bytes | None = None
+
+    def part(self, digests: Sequence[bytes]) -> Part:
+        detector = self.asked.lane.detector
+        outcomes = self.asked.outcomes
+        return Part(
+            detector=detector.name,
+            version=detector.version,
+            signals=detector.signals,
+            outcomes=[outcomes[digest] for digest in digests],
+            joined=outcomes[self.joined] if self.joined is not None else None,
+            took_us=self.asked.took_us,
+            cached=sum(digest not in self.asked.missing for digest in digests),
+            scanned=self.asked.scanned,
+        )
+
+
+def _join_user_turns(segments: Sequence[Segment], turns: int) -> str | None:
+    if turns <= 0:
+        return None
+    said = [segment.text for segment in segments if segment.provenance is Provenance.USER][-turns:]
+    return "\n".join(said) if len(said) > 1 else None
