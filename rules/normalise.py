@@ -1,0 +1,317 @@
+"""Texts as a reader sees them, with the way back to the text as received.
+
+Attackers write `ignore` with a Cyrillic letter, hide words between zero-width characters, or type `pr0mpt`.
+`normalise` undoes what can be undone character by character and returns a `View`: the plain text, and a map
+from its spans to spans of the received text, so that a finding always points at what was really sent.
+
+What it does, in this order:
+
+1. drops invisible characters: zero-width, bidi controls, soft hyphens, fillers, variation selectors, tags;
+2. composes and compatibility-folds (NFKC, Unicode Standard Annex 15) each base character with its marks, and
+   drops marks that remain uncomposed (stacked "zalgo" marks);
+3. replaces look-alike letters of other scripts (the idea of Unicode Technical Standard 39, with a table of the
+   letters that matter) in a word whose every letter then is Latin; a Russian or Greek word stays as it is;
+4. with `leet=True`, reads digits and signs inside words as the letters they imitate (`1gn0r3`).
+
+Case is kept: `fold_case` is a view of its own. `hidden_runs` reads what invisible characters spell. All
+functions are pure, thread-safe and linear in the length of the text; plain ASCII text costs next to nothing.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+import re2
+from msgspec import Struct
+
+from gateway.domain.text import outline
+
+NORMALISE_VERSION: Final = f"1+unicode{unicodedata.unidata_version}"
+"""Part of the version of each detector that looks at a normalised text."""
+
+_INVISIBLE_CLASS: Final = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f\U000e0100-\U000e01ef"
+)
+_INVISIBLE: Final = re.compile(f"[{_INVISIBLE_CLASS}]")
+_MARK_CLASS: Final = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_MARKS: Final = re.compile(f"[{_MARK_CLASS}]+")
+# An ASCII character may be the base of a mark, so it belongs to the stretch that follows it.
+_STRETCH: Final = re.compile("[\x00-\x7f]?[^\x00-\x7f]+")
+
+# Letters of Cyrillic, Greek, Armenian, Cherokee and the phonetic blocks by the Latin letter they look like, in hex.
+_LOOKALIKES_OF: Final = {
+    "A": "0391 0410 13aa",
+    "B": "0392 0412 13f4",
+    "C": "0421 13df",
+    "D": "13a0",
+    "E": "0395 0415 13ac",
+    "H": "0397 041d 13bb",
+    "I": "0399 0406",
+    "J": "0408 13ab",
+    "K": "039a 041a",
+    "L": "053c 13de",
+    "M": "039c 041c 13b7",
+    "N": "039d",
+    "O": "039f 041e 0555",
+    "P": "03a1 0420 13e2",
+    "R": "13a1",
+    "S": "0405 13da",
+    "T": "03a4 0422 13a2",
+    "W": "13d4",
+    "X": "03a7 0425",
+    "Y": "03a5 0423",
+    "Z": "0396 13c3",
+    "a": "0251 03b1 0430 1d00",
+    "b": "0299 044c",
+    "c": "0441 1d04",
+    "d": "0501 1d05",
+    "e": "03b5 0435 0454 1d07",
+    "g": "0261 0262 0581",
+    "h": "029c 04bb 0570",
+    "i": "0131 0269 026a 03b9 0456 13a5",
+    "j": "0237 0458 1d0a",
+    "k": "03ba 1d0b",
+    "l": "029f 04cf",
+    "m": "1d0d",
+    "n": "0274 03b7 0578",
+    "o": "03bf 043e 0585 1d0f",
+    "p": "03c1 0440 1d18",
+    "q": "051b",
+    "r": "0280 0433",
+    "s": "0455 a731",
+    "t": "03c4 1d1b",
+    "u": "03c5 057d 1d1c",
+    "v": "03bd 0475 1d20",
+    "w": "03c9 051d 1d21",
+    "x": "03c7 0445",
+    "y": "028f 03b3 0443",
+    "z": "1d22",
+    "á": "03ac",
+    "è": "0450",
+    "é": "03ad",
+    "ë": "0451",
+    "í": "03af",
+    "ï": "0457",
+    "ó": "03cc",
+    "ú": "03cd",
+}
+_LOOKALIKES: Final = {int(code, 16): latin for latin, codes in _LOOKALIKES_OF.items() for code in codes.split()}
+# White circled and squared letters fold by NFKC; the black ones are symbols without a decomposition.
+_BLACK_LETTERS: Final = {base + i: chr(ord("A") + i) for base in (0x1F150, 0x1F170) for i in range(26)}
+_TO_LATIN: Final = _LOOKALIKES | _BLACK_LETTERS
+_LOOKALIKE_CLASS: Final = "".join(map(chr, _TO_LATIN))
+_LOOKALIKE: Final = re.compile(f"[{_LOOKALIKE_CLASS}]")
+_WORD: Final = re.compile("[\\w\U0001f150-\U0001f189]+")
+_OTHER_SCRIPT: Final = re.compile("[\u0370-\u058f\u13a0-\u13ff\u1f00-\u1fff\uab70-\uabbf]")
+_LATIN: Final = re.compile("[A-Za-z\u00c0-\u024f]")
+_SHORTEST_DISGUISE: Final = 3  # letters; a shorter word without a Latin letter is a preposition
+
+# RE2 tells in one fast pass whether a text needs the slow path at all.
+_HAS_ODD: Final = re2.compile(f"[{_INVISIBLE_CLASS}{_MARK_CLASS}]".encode())
+_HAS_DISGUISE: Final = re2.compile(
+    rf"(?:^|[^\pL\pN_])[\p{{Latin}}0-9_{_LOOKALIKE_CLASS}]*[{_LOOKALIKE_CLASS}][\p{{Latin}}0-9_{_LOOKALIKE_CLASS}]*"
+    rf"(?:$|[^\pL\pN_])".encode()
+)
+
+_LEET: Final = str.maketrans("0134578@$!|", "oieastbasil")
+_LEET_SIGN: Final = re.compile("[0134578@$!|]")
+_LEET_WORD: Final = re.compile(r"[\w@$!|]*[\w@$]")
+_QUANTITY: Final = re.compile(r"\d+[^\W\d_]{0,3}|[^\W\d_]\d*|[^\W\d_]+\d{3,}")  # 10km, B2, EUR500
+
+
+class Edit(Struct, frozen=True):
+    """Replace `[start, end)` of a text by `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+class View(Struct, frozen=True):
+    """A rewritten text that knows where each of its spans came from.
+
+    `edits` are sorted and do not overlap; `starts[i]` is the place of edit `i` in `text`. A text without edits
+    maps to itself, even where characters were exchanged one for one.
+    """
+
+    text: str
+    edits: tuple[Edit, ...] = ()
+    starts: tuple[int, ...] = ()
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The span of the received text that gave `[start, end)` of this text; inside a replacement, the whole
+        of what was replaced. Invisible characters belong to the visible character before them."""
+        if not self.edits:
+            return start, end
+        if start >= end:
+            place = self._place(start, first=True)
+            return place, place
+        return self._place(start, first=True), self._place(end - 1, first=False)
+
+    def _place(self, index: int, *, first: bool) -> int:
+        at = bisect_right(self.starts, index) - 1
+        if at < 0:
+            return index if first else index + 1
+        edit = self.edits[at]
+        beyond = index - self.starts[at] - len(edit.text)
+        if beyond < 0:
+            return edit.start if first else edit.end
+        return edit.end + beyond + (0 if first else 1)
+
+    def __repr__(self) -> str:
+        return f"View({outline(self.text)}, {len(self.edits)} edits)"
+
+
+def rewrite(text: str, edits: Sequence[Edit]) -> View:
+    """Apply `edits`, which are sorted by start and do not overlap."""
+    if not edits:
+        return View(text)
+    pieces: list[str] = []
+    starts: list[int] = []
+    received = length = 0
+    for edit in edits:
+        length += edit.start - received
+        starts.append(length)
+        pieces += (text[received : edit.start], edit.text)
+        length += len(edit.text)
+        received = edit.end
+    pieces.append(text[received:])
+    return View("".join(pieces), tuple(edits), tuple(starts))
+
+
+def normalise(text: str, *, leet: bool = False) -> View:
+    """The text as a reader sees it; see the head of this module. Without `leet` it is idempotent."""
+    view = View(text)
+    if not text.isascii():
+        if _HAS_ODD.search(_encoded(text)) or not unicodedata.is_normalized("NFKC", text):
+            view = rewrite(text, _plain_edits(text))
+        if _HAS_DISGUISE.search(_encoded(view.text)):
+            view = View(_WORD.sub(_latin_word, view.text), view.edits, view.starts)
+    if leet and _LEET_SIGN.search(view.text):
+        view = View(_LEET_WORD.sub(_unleet_word, view.text), view.edits, view.starts)
+    return view
+
+
+def fold_case(text: str) -> View:
+    """The text under Unicode full case folding, where a character may become several."""
+    folded = text.casefold()
+    if len(folded) == len(text):  # folding never shortens, so each character stayed one
+        return View(folded)
+    edits = [Edit(i, i + 1, char.casefold()) for i, char in enumerate(text) if len(char.casefold()) > 1]
+    view = rewrite(text, edits)
+    return View(view.text.casefold(), view.edits, view.starts)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # a lone surrogate is no reason to fail
+
+
+def _plain_edits(text: str) -> list[Edit]:
+    """Steps 1 and 2, only in those stretches that they change."""
+    edits: list[Edit] = []
+    for match in _STRETCH.finditer(text):
+        stretch = match.group()
+        if _INVISIBLE.search(stretch) or _MARKS.search(stretch) or not unicodedata.is_normalized("NFKC", stretch):
+            edits += _cluster_edits(stretch, match.start())
+    return edits
+
+
+def _cluster_edits(stretch: str, offset: int) -> list[Edit]:
+    """A cluster is a base character with the marks and the invisible characters that follow it."""
+    edits: list[Edit] = []
+    start, cluster = 0, ""
+    for i, char in enumerate(stretch):
+        invisible = _INVISIBLE.match(char) is not None
+        if i and not invisible and unicodedata.combining(char) == 0:
+            if (plain := _plain(cluster)) != stretch[start:i]:
+                edits.append(Edit(offset + start, offset + i, plain))
+            start, cluster = i, ""
+        if not invisible:
+            cluster += char
+    if (plain := _plain(cluster)) != stretch[start:]:
+        edits.append(Edit(offset + start, offset + len(stretch), plain))
+    return edits
+
+
+@lru_cache(maxsize=4096)
+def _plain(cluster: str) -> str:
+    return _MARKS.sub("", unicodedata.normalize("NFKC", cluster))
+
+
+def _latin_word(match: re.Match[str]) -> str:
+    word = match.group()
+    if _LOOKALIKE.search(word) is None:
+        return word
+    folded = word.translate(_TO_LATIN)
+    if _OTHER_SCRIPT.search(folded):
+        return word
+    return folded if len(word) >= _SHORTEST_DISGUISE or _LATIN.search(word) else word
+
+
+def _unleet_word(match: re.Match[str]) -> str:
+    word = match.group()
+    letters = sum(map(str.isalpha, word))
+    if letters < 2 or letters == len(word) or _QUANTITY.fullmatch(word):
+        return word
+    return word.translate(_LEET)
+
+
+class Carrier(StrEnum):
+    """Invisible characters that can spell a text."""
+
+    TAGS = "tags"  # U+E0020..E007E mirror ASCII
+    SELECTORS = "selectors"  # 256 variation selectors stand for bytes
+    ZERO_WIDTH = "zero_width"  # bits; the code is up to the sender, so it is not read
+
+
+class HiddenRun(Struct, frozen=True, kw_only=True):
+    """`[start, end)` of the received text, and what it spells ("" where that is not known)."""
+
+    start: int
+    end: int
+    carrier: Carrier
+    text: str
+
+    def __repr__(self) -> str:
+        return f"HiddenRun({self.start}, {self.end}, {self.carrier.value}, {outline(self.text)})"
+
+
+_TAG_RUN: Final = re.compile("[\U000e0000-\U000e007f]+")
+_SELECTOR_RUN: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2,}")  # an emoji carries one
+_ZERO_WIDTH_RUN: Final = re.compile("[\u200b-\u200d\u2060-\u2064\ufeff]{8,}")  # eight bits; emoji carry one
+_FLAG: Final = "\U0001f3f4"  # flags of England, Scotland, Wales: this, a few tags, the cancel tag
+_FLAG_RUN: Final = re.compile("[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f")
+
+
+def hidden_runs(text: str) -> list[HiddenRun]:
+    """Runs of invisible characters that carry a text, sorted by place; flags and emoji are none."""
+    if text.isascii() or _HAS_ODD.search(_encoded(text)) is None:
+        return []
+    runs = [
+        HiddenRun(start=match.start(), end=match.end(), carrier=carrier, text=read(match.group()))
+        for carrier, pattern, read in _CARRIERS
+        for match in pattern.finditer(text)
+        if not (text[match.start() - 1 : match.start()] == _FLAG and _FLAG_RUN.fullmatch(match.group()))
+    ]
+    return sorted(runs, key=lambda run: run.start)
+
+
+def _read_tags(run: str) -> str:
+    return "".join(chr(ord(char) - 0xE0000) for char in run if 0xE0020 <= ord(char) <= 0xE007E)
+
+
+def _read_selectors(run: str) -> str:
+    codes = bytes(ord(c) - 0xFE00 if ord(c) < 0xE0000 else ord(c) - 0xE0100 + 16 for c in run)
+    return codes.decode("utf-8", "replace")
+
+
+_CARRIERS: Final[tuple[tuple[Carrier, re.Pattern[str], Callable[[str], str]], ...]] = (
+    (Carrier.TAGS, _TAG_RUN, _read_tags),
+    (Carrier.SELECTORS, _SELECTOR_RUN, _read_selectors),
+    (Carrier.ZERO_WIDTH, _ZERO_WIDTH_RUN, lambda _: ""),
+)
