@@ -18,9 +18,11 @@ class EventType(StrEnum):
     KEY_REVOKED = "admin.key_revoked"
     INGEST = "ingest"
     ACCESS_MISMATCH = "security.access_mismatch"
+    BODY_READ = "body.read"  # someone opened sealed content; the body names who, what and why
     LOG_BOOT = "log.boot"
     LOG_RECOVERED = "log.recovered"
     LOG_HEARTBEAT = "log.heartbeat"
+    LOG_STOPPED = "log.stopped"  # the writer gave up; written into space kept free for it
 
 
 class Commitment(Struct, frozen=True, kw_only=True):

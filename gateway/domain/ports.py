@@ -1,18 +1,21 @@
 """Interfaces between packages. Each has at least two implementations, a good fake in the tests counting as one."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.domain.case import CaseDraft, CaseReceipt
 from gateway.domain.event import EventDraft, Receipt
 from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.passage import Retrieval
 from gateway.domain.principal import Principal
 from gateway.domain.signal import Scan
 from gateway.domain.text import Secret
-from gateway.domain.vocabulary import Placement, SignalType
+from gateway.domain.verdict import Evidence, FieldValue, Verdict
+from gateway.domain.vocabulary import Phase, Placement, SignalType
 
 
 class Detector(Protocol):
@@ -49,6 +52,40 @@ class AuditLog(Protocol):
     async def append(self, draft: EventDraft) -> Receipt:
         """Return once the event is on disk. MUST raise `AuditUnavailable` if it may not be; a cancelled caller
         does not cancel the write."""
+        ...
+
+
+class Policy(Protocol):
+    """The policies in force, compiled. Immutable and pure (I6): equal arguments give equal answers.
+
+    `fields` are those of `Evidence`; only tenant, app, model and groups select which rules apply.
+    """
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` of the canonical compiled form; every audit event carries it."""
+        ...
+
+    def decide(self, evidence: Evidence, *, now: datetime) -> Verdict: ...
+
+    def required(self, phase: Phase, fields: Mapping[str, FieldValue]) -> frozenset[str]:
+        """Names of the detectors that the applicable rules of a phase refer to."""
+        ...
+
+    def timeouts(self, fields: Mapping[str, FieldValue]) -> Mapping[str, float]:
+        """Seconds per detector name, where a policy says so."""
+        ...
+
+    def whole_answer_rules(self, fields: Mapping[str, FieldValue]) -> tuple[str, ...]:
+        """Ids of applicable rules that need the whole answer before any of it may leave."""
+        ...
+
+
+class CaseDesk(Protocol):
+    """Takes in what a human must decide. Raises `GuardUnavailable` if the case may not be durable."""
+
+    async def open_case(self, draft: CaseDraft) -> CaseReceipt:
+        """Open a case, or find the open one that the same request opened before."""
         ...
 
 

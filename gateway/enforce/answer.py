@@ -1,0 +1,353 @@
+"""The answer's way out: every text and tool call of every choice is judged before it leaves (I1), in the same
+units whether it streams or not (I5).
+
+    a whole body   ─┐                             ┌─ the edited body
+                    ├─ per choice: texts, calls ──┤
+    chunk by chunk ─┘                             └─ chunks with what has become releasable
+
+A choice that is stopped ends with a notice and `finish_reason: content_filter`; what it still held, its
+tool calls included, is dropped, and nothing more of it is taken in.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from gateway.domain.model import Body
+from gateway.domain.segment import Address
+from gateway.domain.verdict import Verdict
+from gateway.domain.vocabulary import Effect, strictest
+from gateway.enforce.logprobs import LogprobQueue
+from gateway.enforce.redaction import Redactor
+from gateway.enforce.release import Judge, Released, TextRelease
+from gateway.enforce.tool_calls import ToolCallAssembly, judge_call
+from gateway.enforce.units import Granularity, Growing
+from gateway.wire.answer import (
+    CONTENT,
+    CONTENT_FILTER,
+    choices_of,
+    delta_of,
+    finish,
+    index_of,
+    loose_texts,
+    message_texts,
+)
+from gateway.wire.body import edited
+
+OnStop = Callable[[Verdict, str], Awaitable[str]]
+"""Called once per stopped choice with the verdict and the answer as far as it is known; returns the notice."""
+
+
+class AnswerPlan(Struct, frozen=True, kw_only=True):
+    """How an exchange's answer is judged; fixed before the model is asked."""
+
+    judge: Judge
+    judge_call: Callable[[str], Judge]  # by the name of the tool
+    redactor: Redactor
+    granularity: Granularity
+    growing: Growing | None
+    json_answer: bool
+    disclaimers: tuple[str, ...]
+    on_stop: OnStop
+
+
+class AnswerRelease:
+    """Judges one answer. Use either `whole` or `chunk` and `finish`; calls must not overlap."""
+
+    def __init__(self, plan: AnswerPlan) -> None:
+        self._plan = plan
+        self._choices: dict[int, _Choice] = {}
+        self._loose = _LooseTexts(plan)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        own = [verdict for choice in self._choices.values() for verdict in choice.verdicts]
+        return [*own, *self._loose.verdicts]
+
+    @property
+    def effect(self) -> Effect:
+        return strictest(*(verdict.effect for verdict in self.verdicts))
+
+    @property
+    def redacted(self) -> dict[str, int]:
+        total: dict[str, int] = {}
+        for choice in self._choices.values():
+            for kind, count in choice.redacted.items():
+                total[kind] = total.get(kind, 0) + count
+        return total
+
+    @property
+    def texts(self) -> list[TextRelease]:
+        return [text for choice in self._choices.values() for text in choice.texts.values()]
+
+    @property
+    def released_content(self) -> str:
+        """The content of all choices as released, for citations and the audit's commitment."""
+        return "\n".join(choice.content for _, choice in sorted(self._choices.items()))
+
+    @property
+    def all_stopped(self) -> bool:
+        """Whether nothing the model may still say can be released."""
+        return bool(self._choices) and all(choice.stopped for choice in self._choices.values())
+
+    async def whole(self, body: Body) -> Body:
+        """A complete answer, edited in place by address."""
+        choices = [await self._choice(index_of(choice)).whole(choice) for choice in choices_of(body)]
+        return {**await self._loose.judged(body), "choices": choices}
+
+    async def chunk(self, chunk: Body) -> list[Body]:
+        """The chunks that may leave now that `chunk` has come; none while everything is held."""
+        choices = choices_of(chunk)
+        head = await self._loose.judged({key: value for key, value in chunk.items() if key != "choices"})
+        if not choices:
+            return [{**head, "choices": []}]
+        released: list[Body] = []
+        for choice in choices:
+            released.extend(await self._choice(index_of(choice)).delta(choice))
+        return [{**head, "choices": [choice]} for choice in released]
+
+    async def finish(self) -> list[Body]:
+        """Choices (not chunks) for whatever the model left open: each is closed as if it had ended here."""
+        return [piece for choice in self._choices.values() for piece in await choice.close("stop")]
+
+    def _choice(self, index: int) -> "_Choice":
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = _Choice(index, self._plan)
+        return choice
+
+
+class _Choice:
+    def __init__(self, index: int, plan: AnswerPlan) -> None:
+        self._index = index
+        self._plan = plan
+        self._calls = ToolCallAssembly()
+        self._logprobs = LogprobQueue()
+        self._closed = False
+        self._raw = ""
+        self.texts: dict[Address, TextRelease] = {}
+        self.call_verdicts: list[Verdict] = []
+        self.call_redactions: dict[str, int] = {}
+        self.content = ""
+        self.stopped = False
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [*(verdict for text in self.texts.values() for verdict in text.verdicts), *self.call_verdicts]
+
+    @property
+    def redacted(self) -> dict[str, int]:
+        total = dict(self.call_redactions)
+        for text in self.texts.values():
+            for kind, count in text.redacted.items():
+                total[kind] = total.get(kind, 0) + count
+        return total
+
+    async def whole(self, choice: Body) -> Body:
+        message = choice.get("message")
+        message = message if isinstance(message, dict) else {}
+        edits: dict[Address, Any] = {}
+        content_changed = False
+        for address, text in message_texts(message):
+            release = self._text(address)
+            if address == CONTENT:
+                self._raw = text
+            released = await release.whole(text)
+            edits[address] = released.text
+            if address == CONTENT:
+                self.content = released.text
+                content_changed = released.changed
+            if release.stopped is not None:
+                return await self._stopped_whole(choice, message, edits, release.stopped)
+        calls: list[Body] = []
+        for call in _calls_of(message):
+            judged, stop = await self._judge_call(call)
+            if stop is not None:
+                return await self._stopped_whole(choice, message, edits, stop)
+            calls.append(judged)
+        message = edited(message, edits)
+        message = _with_calls(message, calls)
+        suffix = self._suffix(has_calls=bool(calls))
+        if suffix:
+            self.content += suffix
+            message = {**message, "content": self.content}
+        result = {**choice, "message": message}
+        if (content_changed or suffix) and result.get("logprobs") is not None:
+            result["logprobs"] = None
+        return result
+
+    async def delta(self, choice: Body) -> list[Body]:
+        """The pieces (choices of chunks) that may leave now."""
+        if self.stopped or self._closed:
+            return []
+        delta = choice.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        self._logprobs.add(choice.get("logprobs"))
+        for position, call in enumerate(_calls_of(delta)):
+            self._calls.add(call, position)
+        edits: dict[Address, Any] = {}
+        released_any = False
+        logprobs = None
+        for address, text in message_texts(delta):
+            release = self._text(address)
+            if address == CONTENT:
+                self._raw += text
+            released = await release.feed(text)
+            edits[address] = released.text
+            released_any = released_any or bool(released.text)
+            if address == CONTENT:
+                self.content += released.text
+                logprobs = self._logprobs.take(released)
+            if release.stopped is not None:
+                piece = self._piece(choice, delta, edits, logprobs) if released_any else None
+                return [*([piece] if piece else []), *await self._stop(release.stopped)]
+        pieces: list[Body] = []
+        if released_any or _carries_more(delta, edits):
+            pieces.append(self._piece(choice, delta, edits, logprobs))
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str):
+            pieces.extend(await self.close(reason))
+        return pieces
+
+    async def close(self, reason: str) -> list[Body]:
+        """The model has ended this choice: judge and release the rest, then its calls, then say why it ended."""
+        if self.stopped or self._closed:
+            return []
+        self._closed = True
+        pieces: list[Body] = []
+        for address, release in sorted(self.texts.items(), key=lambda item: item[0] == CONTENT):
+            released = await release.finish()
+            if released.text:
+                pieces.append(self._text_piece(address, released))
+            if release.stopped is not None:
+                return [*pieces, *await self._stop(release.stopped)]
+        calls: list[Body] = []
+        for position, call in enumerate(self._calls.calls()):
+            judged, stop = await self._judge_call(call)
+            if stop is not None:
+                return [*pieces, *await self._stop(stop)]
+            calls.append({"index": position, **judged})
+        if calls:
+            pieces.append(delta_of(self._index, _with_calls({}, calls)))
+        suffix = self._suffix(has_calls=bool(calls))
+        if suffix:
+            self.content += suffix
+            pieces.append(delta_of(self._index, {"content": suffix}))
+        return [*pieces, finish(self._index, reason)]
+
+    def _text(self, address: Address) -> TextRelease:
+        text = self.texts.get(address)
+        if text is None:
+            plan = self._plan
+            text = self.texts[address] = TextRelease(
+                plan.judge,
+                plan.redactor,
+                granularity=plan.granularity,
+                growing=plan.growing,
+                inside_json=plan.json_answer and address == CONTENT,
+            )
+        return text
+
+    async def _judge_call(self, call: Body) -> tuple[Body, Verdict | None]:
+        judged = await judge_call(call, self._plan.judge_call(_call_name(call)), self._plan.redactor)
+        self.call_verdicts.append(judged.verdict)
+        for kind, count in judged.redacted.items():
+            self.call_redactions[kind] = self.call_redactions.get(kind, 0) + count
+        return judged.call, judged.verdict if judged.verdict.effect.stops else None
+
+    def _suffix(self, *, has_calls: bool) -> str:
+        if has_calls or self._plan.json_answer or not self._plan.disclaimers:
+            return ""
+        text = "\n\n".join(self._plan.disclaimers)
+        return f"\n\n{text}" if self.content else text
+
+    async def _stop(self, verdict: Verdict) -> list[Body]:
+        self.stopped = True
+        notice = await self._notice(verdict)
+        return [delta_of(self._index, {"content": notice}), finish(self._index, CONTENT_FILTER)]
+
+    async def _stopped_whole(self, choice: Body, message: Body, edits: dict[Address, Any], verdict: Verdict) -> Body:
+        self.stopped = True
+        # Texts that were not reached are not known to be harmless: they go, as they would in a stream.
+        kept = {address[0] for address in edits} | {"role"}
+        message = edited({key: value for key, value in message.items() if key in kept}, edits)
+        already = self.content
+        notice = await self._notice(verdict)
+        message |= {"role": "assistant", "content": already + notice, "refusal": None}
+        return {**choice, "message": message, "logprobs": None, "finish_reason": CONTENT_FILTER}
+
+    async def _notice(self, verdict: Verdict) -> str:
+        notice = await self._plan.on_stop(verdict, self._raw)
+        notice = f"\n\n{notice}" if self.content else notice
+        self.content += notice
+        return notice
+
+    def _piece(self, choice: Body, delta: Body, edits: dict[Address, Any], logprobs: Body | None) -> Body:
+        delta = edited({key: value for key, value in delta.items() if key not in _CALL_KEYS}, edits)
+        return {**choice, "delta": delta, "logprobs": logprobs, "finish_reason": None}
+
+    def _text_piece(self, address: Address, released: Released) -> Body:
+        delta: Any = released.text
+        for step in reversed(address):
+            delta = [delta] if isinstance(step, int) else {step: delta}
+        logprobs = None
+        if address == CONTENT:
+            self.content += released.text
+            logprobs = self._logprobs.take(released)
+        return {**delta_of(self._index, delta), "logprobs": logprobs}
+
+
+_CALL_KEYS = frozenset({"tool_calls", "function_call"})
+
+
+class _LooseTexts:
+    """Judges the texts that stand outside of the choices, each as a whole; one that stops is left out."""
+
+    def __init__(self, plan: AnswerPlan) -> None:
+        self._plan = plan
+        self.verdicts: list[Verdict] = []
+
+    async def judged(self, body: Body) -> Body:
+        edits: dict[Address, Any] = {}
+        for address, text in loose_texts(body):
+            release = TextRelease(self._plan.judge, self._plan.redactor, granularity=Granularity.WHOLE)
+            released = await release.whole(text)
+            self.verdicts.extend(verdict for verdict in release.verdicts if verdict not in self.verdicts)
+            if released.text != text:
+                edits[address] = released.text
+        return edited(body, edits)
+
+
+def _carries_more(delta: Body, edits: dict[Address, Any]) -> bool:
+    """Whether a delta says anything besides texts and tool calls, such as the role."""
+    texts_only = {address[0] for address in edits}
+    return any(key not in texts_only and key not in _CALL_KEYS and value is not None for key, value in delta.items())
+
+
+def _calls_of(message: Body) -> Sequence[Body]:
+    calls = message.get("tool_calls")
+    found = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    legacy = message.get("function_call")
+    return [*found, {"function": legacy, "type": "legacy"}] if isinstance(legacy, dict) else found
+
+
+def _with_calls(message: Body, calls: Sequence[Body]) -> Body:
+    if not calls and not (message.keys() & _CALL_KEYS):
+        return message
+    kept = {key: value for key, value in message.items() if key not in _CALL_KEYS}
+    modern = [call for call in calls if call.get("type") != "legacy"]
+    legacy = [call for call in calls if call.get("type") == "legacy"]
+    if modern or message.get("tool_calls") is not None:
+        kept["tool_calls"] = modern
+    if legacy:
+        kept["function_call"] = legacy[0]["function"]
+    return kept
+
+
+def _call_name(call: Body) -> str:
+    for outer in ("function", "custom"):
+        inner = call.get(outer)
+        if isinstance(inner, dict) and isinstance(inner.get("name"), str):
+            return str(inner["name"])
+    return ""

@@ -1,0 +1,85 @@
+"""One exchange while it runs: what the numbered steps of the pipeline have found out so far."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct, field
+
+from gateway.domain.passage import RETRIEVAL_OFF, Passage, Retrieval
+from gateway.domain.ports import Policy
+from gateway.domain.principal import Principal
+from gateway.domain.signal import NOTHING_INSPECTED, Inspection
+from gateway.domain.verdict import FieldValue, Verdict
+from gateway.domain.vocabulary import Effect, strictest
+from gateway.enforce.redaction import Redactor
+from gateway.settings import AppSettings
+from gateway.wire.chat import Prompt
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A request as the edge hands it over: a decoded and checked body, and what only HTTP knows."""
+
+    route: str
+    principal: Principal
+    prompt: Prompt
+    exchange: str
+    started: datetime
+    skip_retrieval: bool = False  # asked for by the caller; obeyed only where the app's settings allow
+
+
+class JudgedPassage(Struct, frozen=True, kw_only=True):
+    """A passage with the verdict on it; `kept` says whether the model gets to see it."""
+
+    passage: Passage
+    verdict: Verdict
+    kept: bool
+
+
+class Exchange(Struct, kw_only=True):
+    """Mutable, owned by one task. Holds content, so its representation shows none."""
+
+    call: Call
+    policy: Policy
+    app: AppSettings
+    fields: Mapping[str, FieldValue]
+    redactor: Redactor
+    inspection: Inspection = NOTHING_INSPECTED
+    query: Verdict | None = None
+    query_redacted: dict[str, int] = field(default_factory=dict)
+    question: str = ""  # the last question after redaction
+    retrieval: Retrieval = RETRIEVAL_OFF
+    passages: list[JudgedPassage] = field(default_factory=list)
+    stopped: Effect | None = None  # the effect that ended the exchange before or in the answer
+    stop_reasons: tuple[str, ...] = ()
+    case: str = ""
+    case_expires: str = ""
+    buffered: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.call.exchange
+
+    @property
+    def principal(self) -> Principal:
+        return self.call.principal
+
+    @property
+    def shown(self) -> tuple[Passage, ...]:
+        """The passages that the model sees, in the order of their numbers."""
+        return tuple(judged.passage for judged in self.passages if judged.kept)
+
+    def effect(self, answer: Effect = Effect.ALLOW) -> Effect:
+        """The strictest effect on the exchange. Dropped passages redact it: the caller gets less than was found."""
+        own = self.query.effect if self.query else Effect.ALLOW
+        dropped = Effect.REDACT if any(not judged.kept for judged in self.passages) else Effect.ALLOW
+        return strictest(own, dropped, self.stopped or Effect.ALLOW, answer)
+
+    def reasons(self, *verdicts: Verdict) -> tuple[str, ...]:
+        """Ids of the rules that tightened any verdict of the exchange, sorted and distinct."""
+        own = [self.query] if self.query else []
+        judged = [passage.verdict for passage in self.passages]
+        found = {reason for verdict in (*own, *judged, *verdicts) for reason in verdict.reasons}
+        return tuple(sorted(found | set(self.stop_reasons)))
+
+    def __repr__(self) -> str:
+        return f"Exchange({self.id})"

@@ -1,0 +1,115 @@
+"""Decoded JSON bodies: bounded decoding, a walk over every text with its address, and edits in place by address.
+
+A body is never rebuilt from parts that we understand: what we do not know passes through as it came, and what we
+judged is exactly what is sent, since the encoded form is made from the decoded one.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from gateway.domain.errors import RequestError
+from gateway.domain.model import Body
+from gateway.domain.segment import Address
+
+_DECODER: Final = msgspec.json.Decoder()
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def decode_body(payload: bytes, *, max_depth: int) -> Body:
+    """The JSON object in `payload`.
+
+    Raises `RequestError` for invalid UTF-8, malformed JSON, a value that is not an object, and nesting beyond
+    `max_depth`. Of duplicate keys the last counts, here and upstream alike, because the body is encoded anew.
+    """
+    try:
+        value = _DECODER.decode(payload)
+    except msgspec.DecodeError as error:
+        detail = str(error).split("(byte", 1)[-1]
+        place = f" (byte{detail}" if "(byte" in str(error) else ""
+        raise RequestError(f"the body is not valid JSON{place}", code="invalid_json") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise RequestError("the body is not valid JSON: bad UTF-8 or too deep", code="invalid_json") from None
+    if not isinstance(value, dict):
+        raise RequestError("the body must be a JSON object", code="invalid_body")
+    if depth_exceeds(value, max_depth):
+        raise RequestError(f"the body is nested more than {max_depth} levels deep", code="body_too_deep")
+    return value
+
+
+def encode_body(body: Any) -> bytes:
+    return _ENCODER.encode(body)
+
+
+def depth_exceeds(value: Any, limit: int) -> bool:
+    """Whether containers are nested more than `limit` deep; without recursion, so that depth costs no stack."""
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def texts(value: Any, address: Address = ()) -> Iterator[tuple[Address, str]]:
+    """Every string value below `value`, depth first, with its address."""
+    if isinstance(value, str):
+        yield address, value
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            if isinstance(child, str | dict | list):
+                yield from texts(child, (*address, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            if isinstance(child, str | dict | list):
+                yield from texts(child, (*address, index))
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Every object key below `value`."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield key
+            yield from keys(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from keys(child)
+
+
+def at(body: Any, address: Address) -> Any:
+    """The value at an address; `None` where the path ends early."""
+    for step in address:
+        try:
+            body = body[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return body
+
+
+def edited(body: Body, edits: Mapping[Address, Any]) -> Body:
+    """A body with the values at these addresses replaced. Shares whatever is not on an edited path.
+
+    An address that does not exist raises `KeyError` or `IndexError`: an edit that is lost would release
+    unredacted text.
+    """
+    if not edits:
+        return body
+    copied: dict[Address, Any] = {(): dict(body)}
+    for address, value in edits.items():
+        for depth in range(1, len(address)):
+            prefix = address[:depth]
+            if prefix not in copied:
+                parent = copied[prefix[:-1]]
+                child = parent[prefix[-1]]
+                copied[prefix] = parent[prefix[-1]] = child.copy()
+        parent = copied[address[:-1]]
+        parent[address[-1]]  # raises for an address that does not exist
+        parent[address[-1]] = value
+    result: Body = copied[()]
+    return result
