@@ -1,0 +1,39 @@
+"""One frozen `Settings`, built once from `gateway.yaml` and the environment, and passed explicitly.
+
+No other package reads configuration from files or the environment.
+"""
+
+from gateway.settings.load import CONFIG_VARIABLE, ENVIRONMENT, load_settings
+from gateway.settings.model import (
+    AppSettings,
+    AuditSettings,
+    BlockMode,
+    EmbeddingModelSettings,
+    InspectionSettings,
+    LimitSettings,
+    ModelSettings,
+    RetrievalSettings,
+    ServerSettings,
+    Settings,
+)
+from gateway.settings.reference import settings_reference
+from gateway.settings.secret import resolve_redis_url, resolve_secret
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "ENVIRONMENT",
+    "AppSettings",
+    "AuditSettings",
+    "BlockMode",
+    "EmbeddingModelSettings",
+    "InspectionSettings",
+    "LimitSettings",
+    "ModelSettings",
+    "RetrievalSettings",
+    "ServerSettings",
+    "Settings",
+    "load_settings",
+    "resolve_redis_url",
+    "resolve_secret",
+    "settings_reference",
+]

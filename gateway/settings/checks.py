@@ -1,0 +1,106 @@
+"""Checks over several keys of the settings. A fault never shows a value that may be a secret."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from gateway.domain.errors import Fault
+from gateway.settings.model import AnyModel, ModelSettings, Settings
+from gateway.settings.secret import is_reference
+from gateway.strict_yaml import Document, Node, quoted, suggestion
+
+
+def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
+    settings = document.value
+    yield from _repeated_names(document, settings.models)
+    yield from _repeated_names(document, settings.embeddings)
+    models: tuple[AnyModel, ...] = (*settings.models, *settings.embeddings)
+    for model in models:
+        yield from _provider_faults(document, model)
+    yield from _fallback_faults(document)
+    retrieval = settings.retrieval
+    if retrieval.weaviate_api_key and not is_reference(retrieval.weaviate_api_key):
+        yield _literal_secret(document.node(retrieval, "weaviate_api_key"))
+    names = {model.name for model in settings.models}
+    for index, name in enumerate(retrieval.models):
+        if name != "*" and name not in names:
+            node = document.node(retrieval, "models", index)
+            yield node.fault("SET013", f"no model is named {quoted(name)}: {suggestion(name, names)}")
+    yield from redis_faults(document.node(settings.limits, "redis_url"), settings.limits.redis_url)
+
+
+def _repeated_names(document: Document[Settings], models: tuple[AnyModel, ...]) -> Iterator[Fault]:
+    seen: Counter[str] = Counter()
+    for model in models:
+        seen[model.name] += 1
+        if seen[model.name] == 2:
+            yield document.node(model, "name").fault(
+                "SET010", f"a second model is named {quoted(model.name)}: rename one of the two"
+            )
+
+
+def _provider_faults(document: Document[Settings], model: AnyModel) -> Iterator[Fault]:
+    if model.api_key and not is_reference(model.api_key):
+        yield _literal_secret(document.node(model, "api_key"))
+    if model.provider == "openai":
+        yield from _url_faults(document.node(model, "base_url"), model)
+    else:
+        for key in ("base_url", "api_key", "upstream_model"):
+            if getattr(model, key):
+                yield document.node(model, key).fault(
+                    "SET014", f"provider `{model.provider}` has no `{key}`: remove it, or write `provider: openai`"
+                )
+
+
+def _url_faults(node: Node, model: AnyModel) -> Iterator[Fault]:
+    if not model.base_url:
+        yield node.fault("SET011", f"model {quoted(model.name)} has no `base_url`: add it, `https://host/v1`")
+        return
+    try:
+        url = urlsplit(model.base_url)
+        sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        plain = not (url.username or url.password or url.query or url.fragment)
+    except ValueError:
+        sound = plain = False
+    if not sound or not plain:  # the address is not shown: it may hold a password
+        yield node.fault("SET011", "`base_url` must be `http://` or `https://`, a host and a path, and nothing else")
+
+
+def _fallback_faults(document: Document[Settings]) -> Iterator[Fault]:
+    models = {model.name: model for model in document.value.models}
+    for model in document.value.models:
+        for index, name in enumerate(model.fallbacks):
+            node = document.node(model, "fallbacks", index)
+            if name not in models:
+                yield node.fault("SET012", f"no model is named {quoted(name)}: {suggestion(name, models)}")
+            elif _leads_back(models, name, model.name):
+                yield node.fault(
+                    "SET012", f"falling back to {quoted(name)} leads back to {quoted(model.name)}: remove it"
+                )
+
+
+def _leads_back(models: Mapping[str, ModelSettings], start: str, goal: str) -> bool:
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        if name == goal:
+            return True
+        if name in models and name not in seen:
+            seen.add(name)
+            waiting.extend(models[name].fallbacks)
+    return False
+
+
+def redis_faults(node: Node, url: str) -> Iterator[Fault]:
+    if not url or is_reference(url):
+        return
+    if not re.match(r"(rediss?|unix)://", url):
+        yield node.fault("SET015", "`redis_url` must begin with `redis://`, `rediss://`, `unix://`, `env:` or `file:`")
+    elif "@" in url:
+        yield node.fault("SET016", "`redis_url` holds a password: write `env:NAME` or `file:/path`")
+
+
+def _literal_secret(node: Node) -> Fault:
+    return node.fault("SET016", "a secret stands in the file: write `env:NAME` or `file:/path` and replace the secret")
