@@ -1,0 +1,3 @@
+from gateway.audit.log import SqliteAuditLog
+
+__all__ = ["SqliteAuditLog"]
