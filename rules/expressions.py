@@ -26,7 +26,9 @@ MAX_MATCHES: Final = 1_000
 """Matches of one expression that are looked at in one text. What follows counts as one finding that reaches to the
 end of the text: whoever repeats a match a thousand times gets neither our time nor an uncovered rest."""
 
-_SET_MEMORY: Final = 64 * 1024 * 1024  # bytes, a bound and not a reservation: 5,000 expressions use a few
+SET_MEMORY: Final = 64 * 1024 * 1024
+"""Bytes a set may use: a bound and not a reservation, 5,000 expressions take a few."""
+
 _SENTINEL: Final = r"\z"  # matches every text, at its end only, so that it costs nothing
 _LONGEST_CAUSE: Final = 120
 
@@ -71,17 +73,18 @@ class Match(Struct, frozen=True):
 
 
 class ExpressionSet:
-    """Named expressions. `captures` makes the span of a match its first group, in expressions that have one.
+    """Named expressions. `captures` makes the span of a match its first group, in expressions that have one;
+    `memory` bounds the automaton in bytes.
 
     Raises `ConfigurationError` for an expression that is not RE2 syntax, or a set beyond the budget.
     """
 
-    def __init__(self, expressions: Mapping[str, str], *, captures: bool = False) -> None:
+    def __init__(self, expressions: Mapping[str, str], *, captures: bool = False, memory: int = SET_MEMORY) -> None:
         self._names = tuple(expressions)
         self._single = {name: compile_expression(name, regex) for name, regex in expressions.items()}
         self._group = {name: int(captures and single.groups > 0) for name, single in self._single.items()}
         options = re2.Options()
-        options.max_mem = _SET_MEMORY
+        options.max_mem = memory
         options.never_capture = True
         options.log_errors = False
         self._set = re2.Set.SearchSet(options)
