@@ -114,6 +114,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return db
 
 
+def has_our_table(db: sqlite3.Connection) -> bool:
+    """Whether `events` is the table that this module created: its key alone keeps places unique."""
+    row = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'events'").fetchone()
+    return row is not None and f"{row[0]};" == next(_statements()).strip()
+
+
 def read_tip(db: sqlite3.Connection) -> Tip:
     row = db.execute("SELECT seq, hash, ts FROM events ORDER BY seq DESC LIMIT 1").fetchone()
     return Tip(*row) if row else EMPTY

@@ -1,0 +1,128 @@
+"""An escalated exchange that waits for a human, and who may see what of it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from msgspec import Struct
+
+from gateway.domain.principal import Principal
+from gateway.domain.text import outline
+from gateway.domain.vocabulary import Phase
+
+REVIEWER: Final = "reviewer"
+
+
+class CaseState(StrEnum):
+    QUEUED = "queued"
+    IN_REVIEW = "in_review"
+    WAITING_INFO = "waiting_info"
+    AWAIT_SECOND = "await_second"
+    ADJUDICATION = "adjudication"
+    APPROVED = "approved"
+    RELEASABLE = "releasable"
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    APPEALED = "appealed"
+    UPHELD = "upheld"
+    OVERTURNED = "overturned"
+    CLOSED = "closed"
+
+
+UNDECIDED: Final = frozenset(
+    {
+        CaseState.QUEUED,
+        CaseState.IN_REVIEW,
+        CaseState.WAITING_INFO,
+        CaseState.AWAIT_SECOND,
+        CaseState.ADJUDICATION,
+        CaseState.APPROVED,
+        CaseState.RELEASABLE,
+    }
+)
+"""States in which the same request, sent again, finds its case instead of opening another."""
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """What may be shown of a case without its content.
+
+    `binding` is a keyed digest of tenant, app, principal, request, passage revisions, candidate answer, policy and
+    expiry: a decision holds for exactly this. `revision` counts writes from 1; each write names the one it read.
+    Times are aware UTC. After `due` the queue is late; after `expires` nothing is delivered any more.
+    """
+
+    id: str
+    state: CaseState
+    tenant: str
+    app: str
+    principal: str  # Principal.ref of the requester
+    exchange: str
+    phase: Phase
+    queue: str
+    approvals: int
+    rules: tuple[str, ...]
+    policy: str
+    opened: datetime
+    due: datetime
+    expires: datetime
+    fingerprint: str
+    binding: str
+    revision: int
+
+
+class SealedPassage(Struct, frozen=True, kw_only=True):
+    """A passage as the model would have seen it."""
+
+    id: str
+    revision: str
+    title: str
+    section: str
+    source: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"SealedPassage({self.id}@{self.revision}, {outline(self.text)})"
+
+
+class CaseContent(Struct, frozen=True, kw_only=True):
+    """What a reviewer needs to decide; encrypted at rest. `candidate` is the held answer, "" if the query itself
+    escalated."""
+
+    question: str
+    candidate: str
+    passages: tuple[SealedPassage, ...]
+
+    def __repr__(self) -> str:
+        return f"CaseContent({outline(self.question)}, {outline(self.candidate)}, {len(self.passages)} passages)"
+
+
+class Operator:
+    """Reads as the owner of the data folder, on the command line; sees every tenant."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an Operator is not serialised: it must not come from outside")
+
+
+Reader = Principal | Operator
+
+
+def may_see(case: Case, reader: Reader) -> bool:
+    """Whether the reader may know of the case: its requester, or a reviewer of its tenant."""
+    if isinstance(reader, Operator):
+        return True
+    return reader.tenant == case.tenant and (REVIEWER in reader.roles or is_requester(case, reader))
+
+
+def may_open(case: Case, reader: Reader) -> bool:
+    """Whether the reader may see the content. A requester may not, not even as a reviewer: the held answer is
+    theirs only once somebody else has approved it."""
+    if isinstance(reader, Operator):
+        return True
+    return reader.tenant == case.tenant and REVIEWER in reader.roles and not is_requester(case, reader)
+
+
+def is_requester(case: Case, reader: Principal) -> bool:
+    return (reader.tenant, reader.app, reader.ref) == (case.tenant, case.app, case.principal)

@@ -1,0 +1,106 @@
+"""From an escalation to the terms of its case: who decides, until when, bound to what. Pure."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.cases.case import Case, CaseContent, CaseState, SealedPassage
+from gateway.domain.case import CaseDraft
+
+FETCH_WINDOW: Final = timedelta(days=7)
+"""How long after its due time a decided case can be fetched."""
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """The strictest of all escalations that a verdict asks for."""
+
+    queue: str
+    approvals: int
+    due: datetime
+    expires: datetime
+
+
+def terms_of(draft: CaseDraft) -> Terms:
+    """Earliest due, most approvals; the queue is that of the earliest due, ties go by name."""
+    if not draft.escalations:
+        raise ValueError("a case without an escalation has no queue")
+    first = min(draft.escalations, key=lambda escalation: (escalation.sla_s, escalation.queue))
+    due = draft.opened.astimezone(UTC) + timedelta(seconds=first.sla_s)
+    return Terms(
+        queue=first.queue,
+        approvals=max(escalation.approvals for escalation in draft.escalations),
+        due=due,
+        expires=due + FETCH_WINDOW,
+    )
+
+
+def new_case(case_id: str, draft: CaseDraft, key: bytes) -> Case:
+    """The case in its first state. `key` (32 bytes) keys the binding, since answers can be short and guessable."""
+    terms = terms_of(draft)
+    return Case(
+        id=case_id,
+        state=CaseState.QUEUED,
+        tenant=draft.tenant,
+        app=draft.app,
+        principal=draft.principal,
+        exchange=draft.exchange,
+        phase=draft.phase,
+        queue=terms.queue,
+        approvals=terms.approvals,
+        rules=draft.rules,
+        policy=draft.policy,
+        opened=draft.opened.astimezone(UTC),
+        due=terms.due,
+        expires=terms.expires,
+        fingerprint=draft.fingerprint,
+        binding=binding_of(draft, terms.expires, key),
+        revision=1,
+    )
+
+
+def content_of(draft: CaseDraft) -> CaseContent:
+    return CaseContent(
+        question=draft.question,
+        candidate=draft.candidate,
+        passages=tuple(
+            SealedPassage(
+                id=passage.id,
+                revision=passage.revision,
+                title=passage.title,
+                section=passage.section,
+                source=passage.source,
+                text=passage.text,
+            )
+            for passage in draft.passages
+        ),
+    )
+
+
+def binding_of(draft: CaseDraft, expires: datetime, key: bytes) -> str:
+    """Keyed BLAKE2b (RFC 7693) over everything that an approval is for, each part with its length."""
+    passages = sorted(f"{passage.id}@{passage.revision}" for passage in draft.passages)
+    parts = [
+        draft.tenant,
+        draft.app,
+        draft.principal,
+        draft.fingerprint,
+        draft.phase.value,
+        draft.policy,
+        expires.isoformat(),
+        draft.candidate,
+        str(len(passages)),
+        *passages,
+    ]
+    return "b:" + _digest(parts, key)
+
+
+def _digest(parts: Iterable[str], key: bytes) -> str:
+    digest = hashlib.blake2b(key=key, digest_size=32, person=b"case-binding")
+    for part in parts:
+        content = part.encode("utf-8", "surrogatepass")
+        digest.update(len(content).to_bytes(8, "big"))
+        digest.update(content)
+    return digest.hexdigest()

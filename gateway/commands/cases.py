@@ -1,0 +1,156 @@
+"""`gateway cases`: list and show escalated cases, as the owner of the data folder."""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from gateway.cases.case import UNDECIDED, Case, CaseContent, CaseState, Operator
+from gateway.cases.store import SqliteCaseStore
+from gateway.commands.timeline import printable
+from gateway.domain.errors import GatewayError
+from gateway.domain.event import EventDraft, EventType
+from gateway.domain.sealing import MasterKey, Purpose
+
+CASES_FILE: Final = "cases.db"
+MASTER_KEY_FILE: Final = "master.key"
+_OPERATOR: Final = Operator()
+_REASON: Final = re.compile(r"\w[\w .:/#-]{2,79}")  # stays readable in the log, so it may not be free text
+T = TypeVar("T")
+
+_data_dir = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Folder of the cases; that of the settings if not given."
+)
+_format = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+
+@click.group("cases")
+def cases() -> None:
+    """List and show escalated cases."""
+
+
+@cases.command("list")
+@click.option("--tenant", default="")
+@click.option("--queue", default="")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in CaseState]),
+    help="Undecided if none.",
+)
+@click.option("--limit", type=click.IntRange(min=1, max=1_000), default=100, show_default=True)
+@_data_dir
+@_format
+@click.pass_context
+def list_cases(
+    context: click.Context,
+    *,
+    tenant: str,
+    queue: str,
+    states: tuple[str, ...],
+    limit: int,
+    data_dir: Path | None,
+    form: str,
+) -> None:
+    """List cases, the earliest due first."""
+    wanted = frozenset(map(CaseState, states)) or UNDECIDED
+    with _store(context, data_dir) as store:
+        found = _run(store.list_cases(_OPERATOR, tenant=tenant, queue=queue, states=wanted, limit=limit))
+    if form == "json":
+        click.echo(msgspec.json.encode(found))
+        return
+    now = datetime.now(UTC)
+    table = Table("case", "state", "queue", "tenant/app", "phase", "rules", "due", box=None)
+    for case in found:
+        late = " late" if now > case.due else ""
+        about = (case.id, case.state.value, case.queue, f"{case.tenant}/{case.app}", case.phase.value)
+        table.add_row(*map(printable, (*about, ", ".join(case.rules), f"{case.due:%Y-%m-%d %H:%M}{late}")))
+    Console().print(table)
+
+
+@cases.command("show")
+@click.argument("case_id", metavar="ID")
+@click.option("--reveal", is_flag=True, help="Show question, held answer and passages too. It is recorded.")
+@click.option("--reason", default="", help="Code, ticket or few words why; required with --reveal.")
+@_data_dir
+@_format
+@click.pass_context
+def show(context: click.Context, *, case_id: str, reveal: bool, reason: str, data_dir: Path | None, form: str) -> None:
+    """Show a case; its content only with --reveal and a reason, which the audit log keeps."""
+    if reveal and not _REASON.fullmatch(reason):
+        raise click.UsageError(
+            "`--reveal` opens sealed content: give `--reason`, a code, a ticket or a few plain words"
+        )
+    with _store(context, data_dir) as store:
+        case = _run(store.get(case_id, _OPERATOR))
+        if case is None:
+            raise click.ClickException(f"there is no case `{case_id}`: see `gateway cases list`")
+        content = None
+        if reveal:
+            record: Callable[[EventDraft], object] = context.obj["record"]
+            record(_read_event(case, reason))  # before the content is opened; what cannot be recorded stays closed
+            content = _run(store.content(case_id, _OPERATOR))
+    if form == "json":
+        click.echo(msgspec.json.encode({"case": case, "content": content}))
+    else:
+        _print(case, content, revealed=reveal)
+
+
+def _read_event(case: Case, reason: str) -> EventDraft:
+    return EventDraft(
+        type=EventType.BODY_READ,
+        request=case.exchange,
+        tenant=case.tenant,
+        app=case.app,
+        principal=f"os:{os.getuid()}",
+        body={"case": case.id, "binding": case.binding, "reason": reason},
+    )
+
+
+def _print(case: Case, content: CaseContent | None, *, revealed: bool) -> None:
+    console = Console()
+    for name, value in msgspec.to_builtins(case).items():
+        console.print(printable(f"{name:<12} {', '.join(value) if isinstance(value, list) else value}"))
+    if not revealed:
+        return
+    if content is None:
+        console.print("\nthe content was erased")
+        return
+    sections = [("question", content.question)]
+    sections += [(f"passage {one.id}@{one.revision} {one.title}", one.text) for one in content.passages]
+    sections.append(("held answer", content.candidate or "(none: the question itself was escalated)"))
+    for title, text in sections:
+        console.print()
+        console.print(printable(title), style="bold")
+        for line in text.splitlines():
+            console.print(printable(line))
+
+
+@contextmanager
+def _store(context: click.Context, data_dir: Path | None) -> Iterator[SqliteCaseStore]:
+    folder: Path = context.obj["settings"].data_dir if data_dir is None else data_dir
+    try:
+        if not (folder / CASES_FILE).is_file():
+            raise click.ClickException(f"`{folder}` holds no cases: nothing was escalated, or name another --data-dir")
+        key = MasterKey.load_or_create(folder / MASTER_KEY_FILE).derive(Purpose.CASE_CONTENT)
+        store = SqliteCaseStore.open(folder / CASES_FILE, key=key)
+        try:
+            yield store
+        finally:
+            store.close()
+    except GatewayError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
