@@ -1,19 +1,37 @@
 """One exchange while it runs: what the numbered steps of the pipeline have found out so far."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from msgspec import Struct, field
 
 from gateway.domain.passage import RETRIEVAL_OFF, Passage, Retrieval
-from gateway.domain.ports import Policy
+from gateway.domain.ports import AuditLog, CaseDesk, Inspecting, Policy, Retriever, Upstream
 from gateway.domain.principal import Principal
 from gateway.domain.signal import NOTHING_INSPECTED, Inspection
 from gateway.domain.verdict import FieldValue, Verdict
 from gateway.domain.vocabulary import Effect, strictest
+from gateway.enforce.growth import GrowthIndex
 from gateway.enforce.redaction import Redactor
 from gateway.settings import AppSettings
+from gateway.upstream.embeddings import Embeddings
 from gateway.wire.chat import Prompt
+
+
+class Ports(Struct, frozen=True, kw_only=True):
+    """Everything that the request path calls; chosen by the composition root."""
+
+    policy: Callable[[], Policy]  # the bundle in force; asked once per exchange
+    inspector: Inspecting
+    audit: AuditLog
+    cases: CaseDesk
+    retriever: Retriever
+    upstream: Upstream
+    embeddings: Embeddings
+    growth: GrowthIndex
+    clock: Callable[[], datetime]
+    hash_key: bytes
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -44,6 +62,9 @@ class Exchange(Struct, kw_only=True):
     fields: Mapping[str, FieldValue]
     redactor: Redactor
     inspection: Inspection = NOTHING_INSPECTED
+    intended: bool = False  # an `intent` was written, or may have been
+    settled: bool = False  # an `outcome` or `stream.close` was written, or may have been
+    opened: bool = False  # a `stream.open` was written
     query: Verdict | None = None
     query_redacted: dict[str, int] = field(default_factory=dict)
     question: str = ""  # the last question after redaction
@@ -51,6 +72,7 @@ class Exchange(Struct, kw_only=True):
     passages: list[JudgedPassage] = field(default_factory=list)
     stopped: Effect | None = None  # the effect that ended the exchange before or in the answer
     stop_reasons: tuple[str, ...] = ()
+    stop_message: str = ""
     case: str = ""
     case_expires: str = ""
     buffered: bool = False
@@ -68,6 +90,16 @@ class Exchange(Struct, kw_only=True):
         """The passages that the model sees, in the order of their numbers."""
         return tuple(judged.passage for judged in self.passages if judged.kept)
 
+    def stop(self, effect: Effect, *reasons: str, message: str = "") -> None:
+        """End the exchange with an effect; of several, the strictest counts."""
+        self.stopped = strictest(effect, self.stopped or Effect.ALLOW)
+        self.stop_reasons += reasons
+        self.stop_message = message or self.stop_message
+
+    def count_query_redactions(self, kinds: Mapping[str, int]) -> None:
+        for kind, count in kinds.items():
+            self.query_redacted[kind] = self.query_redacted.get(kind, 0) + count
+
     def effect(self, answer: Effect = Effect.ALLOW) -> Effect:
         """The strictest effect on the exchange. Dropped passages redact it: the caller gets less than was found."""
         own = self.query.effect if self.query else Effect.ALLOW
@@ -83,3 +115,8 @@ class Exchange(Struct, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Exchange({self.id})"
+
+
+def tenant_key(hash_key: bytes, tenant: str) -> bytes:
+    """The key of hashed redactions: equal values stay equal within a tenant and tell nothing across tenants."""
+    return hashlib.blake2b(tenant.encode(), key=hash_key, digest_size=32).digest()

@@ -5,7 +5,8 @@
     │   └── FaultsFound             a list of faults, each with place and remedy
     ├── RequestError                the caller's fault: 4xx
     ├── GuardUnavailable            the gateway cannot keep its promises: 503, `x-should-retry: false`
-    │   └── AuditUnavailable        the log cannot be written (I2)
+    │   ├── AuditUnavailable        the log cannot be written (I2)
+    │   └── StoreUnavailable        passages cannot be searched or indexed; the retriever makes it a status
     ├── UpstreamError               the model's fault: its status, or 502 / 504
     └── AdmissionDenied             a limit: 429 with `retry-after`
 
@@ -75,6 +76,10 @@ class GuardUnavailable(GatewayError):
 
 class AuditUnavailable(GuardUnavailable):
     code = "guard_unavailable"
+
+
+class StoreUnavailable(GuardUnavailable):
+    code = "store_unavailable"
 
 
 class UpstreamError(GatewayError):

@@ -12,7 +12,8 @@ from gateway.domain.event import EventDraft, Receipt
 from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.passage import Retrieval
 from gateway.domain.principal import Principal
-from gateway.domain.signal import Scan
+from gateway.domain.segment import Segment
+from gateway.domain.signal import Inspection, Scan
 from gateway.domain.text import Secret
 from gateway.domain.verdict import Evidence, FieldValue, Verdict
 from gateway.domain.vocabulary import Phase, Placement, SignalType
@@ -32,6 +33,19 @@ class Detector(Protocol):
     signals: Mapping[str, SignalType]  # full names: `pii.entities`
 
     def scan(self, texts: Sequence[str]) -> list[Scan]: ...
+
+
+class Inspecting(Protocol):
+    """Runs the named detectors over segments. Never raises for a failing detector: its run's status says so (I3)."""
+
+    async def inspect(
+        self,
+        segments: Sequence[Segment],
+        *,
+        detectors: frozenset[str],
+        timeouts: Mapping[str, float],
+        default_timeout_s: float,
+    ) -> Inspection: ...
 
 
 class Embedder(Protocol):

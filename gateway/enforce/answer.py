@@ -79,7 +79,7 @@ class AnswerRelease:
 
     @property
     def texts(self) -> list[TextRelease]:
-        return [text for choice in self._choices.values() for text in choice.texts.values()]
+        return [text for choice in self._choices.values() for text in choice.texts]
 
     @property
     def released_content(self) -> str:
@@ -126,7 +126,8 @@ class _Choice:
         self._logprobs = LogprobQueue()
         self._closed = False
         self._raw = ""
-        self.texts: dict[Address, TextRelease] = {}
+        self._open: dict[Address, TextRelease] = {}
+        self.texts: list[TextRelease] = []
         self.call_verdicts: list[Verdict] = []
         self.call_redactions: dict[str, int] = {}
         self.content = ""
@@ -134,12 +135,12 @@ class _Choice:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        return [*(verdict for text in self.texts.values() for verdict in text.verdicts), *self.call_verdicts]
+        return [*(verdict for text in self.texts for verdict in text.verdicts), *self.call_verdicts]
 
     @property
     def redacted(self) -> dict[str, int]:
         total = dict(self.call_redactions)
-        for text in self.texts.values():
+        for text in self.texts:
             for kind, count in text.redacted.items():
                 total[kind] = total.get(kind, 0) + count
         return total
@@ -186,10 +187,17 @@ class _Choice:
         self._logprobs.add(choice.get("logprobs"))
         for position, call in enumerate(_calls_of(delta)):
             self._calls.add(call, position)
+        pieces: list[Body] = []
         edits: dict[Address, Any] = {}
         released_any = False
         logprobs = None
         for address, text in message_texts(delta):
+            if text:
+                # A text is over when another begins: it is judged to its end before the next may leave, as it is
+                # when the answer comes as a whole.
+                pieces.extend(await self._finish_texts(beside=address))
+                if self._has_ended():
+                    return pieces
             release = self._text(address)
             if address == CONTENT:
                 self._raw += text
@@ -200,9 +208,9 @@ class _Choice:
                 self.content += released.text
                 logprobs = self._logprobs.take(released)
             if release.stopped is not None:
-                piece = self._piece(choice, delta, edits, logprobs) if released_any else None
-                return [*([piece] if piece else []), *await self._stop(release.stopped)]
-        pieces: list[Body] = []
+                if released_any:
+                    pieces.append(self._piece(choice, delta, edits, logprobs))
+                return [*pieces, *await self._stop(release.stopped)]
         if released_any or _carries_more(delta, edits):
             pieces.append(self._piece(choice, delta, edits, logprobs))
         reason = choice.get("finish_reason")
@@ -215,13 +223,9 @@ class _Choice:
         if self.stopped or self._closed:
             return []
         self._closed = True
-        pieces: list[Body] = []
-        for address, release in sorted(self.texts.items(), key=lambda item: item[0] == CONTENT):
-            released = await release.finish()
-            if released.text:
-                pieces.append(self._text_piece(address, released))
-            if release.stopped is not None:
-                return [*pieces, *await self._stop(release.stopped)]
+        pieces = await self._finish_texts()
+        if self._has_ended():
+            return pieces
         calls: list[Body] = []
         for position, call in enumerate(self._calls.calls()):
             judged, stop = await self._judge_call(call)
@@ -236,17 +240,33 @@ class _Choice:
             pieces.append(delta_of(self._index, {"content": suffix}))
         return [*pieces, finish(self._index, reason)]
 
+    def _has_ended(self) -> bool:
+        return self.stopped
+
+    async def _finish_texts(self, beside: Address | None = None) -> list[Body]:
+        """Judge and release the rest of the texts that are open, but for the one that goes on."""
+        pieces: list[Body] = []
+        for address in [address for address in self._open if address != beside]:
+            release = self._open.pop(address)
+            released = await release.finish()
+            if released.text:
+                pieces.append(self._text_piece(address, released))
+            if release.stopped is not None:
+                return [*pieces, *await self._stop(release.stopped)]
+        return pieces
+
     def _text(self, address: Address) -> TextRelease:
-        text = self.texts.get(address)
+        text = self._open.get(address)
         if text is None:
             plan = self._plan
-            text = self.texts[address] = TextRelease(
+            text = self._open[address] = TextRelease(
                 plan.judge,
                 plan.redactor,
                 granularity=plan.granularity,
                 growing=plan.growing,
                 inside_json=plan.json_answer and address == CONTENT,
             )
+            self.texts.append(text)
         return text
 
     async def _judge_call(self, call: Body) -> tuple[Body, Verdict | None]:

@@ -37,8 +37,11 @@ class PseudonymMap:
     def __repr__(self) -> str:
         return f"PseudonymMap({len(self)} values)"
 
-    def token(self, kind: str, value: str) -> str:
-        """The stand-in for `value`; equal values of a kind share one, whatever their case and spacing."""
+    def token(self, kind: str, value: str, *, restorable: bool = True) -> str:
+        """The stand-in for `value`; equal values of a kind share one, whatever their case and spacing.
+
+        Only a value that the request brought is `restorable`; one that appears in a passage or an answer stays hidden.
+        """
         label = _SHAPE.sub("_", kind.upper()).strip("_")[:40] or "VALUE"
         key = (label, " ".join(value.casefold().split()))
         known = self._by_value.get(key)
@@ -49,7 +52,8 @@ class PseudonymMap:
             number += 1
         self._counts[label] = number
         self._by_value[key] = token
-        self._by_token[token] = value
+        if restorable:
+            self._by_token[token] = value
         return token
 
     def restore(self, text: str) -> str:

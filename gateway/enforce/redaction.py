@@ -50,8 +50,13 @@ class Redactor:
         self.pseudonyms = pseudonyms
         self._hash_key = hash_key
 
-    def redact(self, segment: Segment, findings: Sequence[Finding], redactions: Sequence[Redaction]) -> Redacted:
-        """`segment.text` with every finding that a redaction names replaced. `findings` are those of this segment."""
+    def redact(
+        self, segment: Segment, findings: Sequence[Finding], redactions: Sequence[Redaction], *, brought: bool
+    ) -> Redacted:
+        """`segment.text` with every finding that a redaction names replaced. `findings` are those of this segment.
+
+        `brought` says that the text is the request's own: only then are its stand-ins restored in the answer.
+        """
         selected = _select(segment, findings, redactions)
         if not selected:
             return Redacted(text=segment.text)
@@ -60,17 +65,17 @@ class Redactor:
         position = 0
         for span in selected:
             parts.append(segment.text[position : span.start])
-            parts.append(self._replacement(span, segment.text[span.start : span.end]))
+            parts.append(self._replacement(span, segment.text[span.start : span.end], brought=brought))
             kinds[span.kind] = kinds.get(span.kind, 0) + 1
             position = span.end
         parts.append(segment.text[position:])
         return Redacted(text="".join(parts), kinds=kinds)
 
-    def _replacement(self, span: "_Span", value: str) -> str:
+    def _replacement(self, span: "_Span", value: str, *, brought: bool) -> str:
         label = span.kind.rpartition(".")[2].upper()
         match span.operator:
             case RedactOperator.PSEUDONYM:
-                return self.pseudonyms.token(label, value)
+                return self.pseudonyms.token(label, value, restorable=brought)
             case RedactOperator.MASK:
                 return f"[{label}]"
             case RedactOperator.REMOVE:

@@ -125,7 +125,7 @@ class TextRelease:
         return verdict
 
     def _redact(self, segment: Segment, findings: Sequence[Finding], verdict: Verdict) -> str:
-        redacted = self._redactor.redact(segment, findings, verdict.obligations.redactions)
+        redacted = self._redactor.redact(segment, findings, verdict.obligations.redactions, brought=False)
         for kind, count in redacted.kinds.items():
             self.redacted[kind] = self.redacted.get(kind, 0) + count
         return redacted.text

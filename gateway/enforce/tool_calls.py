@@ -68,7 +68,7 @@ async def judge_call(call: Body, judge: Judge, redactor: Redactor) -> JudgedCall
     restore = restorer(redactor.pseudonyms, inside_json=not arguments.is_json)
     for segment in segments:
         own = [finding for finding in inspection.findings if finding.segment == segment.index]
-        redacted = redactor.redact(segment, own, verdict.obligations.redactions)
+        redacted = redactor.redact(segment, own, verdict.obligations.redactions, brought=False)
         for kind, count in redacted.kinds.items():
             kinds[kind] = kinds.get(kind, 0) + count
         text = restore(redacted.text)

@@ -21,7 +21,7 @@ _SENTENCE: Final = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+(?=\S)|\n\s*(?=\S)|
 # A full stop after these does not end a sentence. A cut there would only judge two smaller units, but a name
 # recogniser does better on whole sentences.
 _ABBREVIATION: Final = re.compile(
-    r"(?:^|[\s(\"'“‘])(?:[A-Za-z]|\d{1,3}|Mr|Mrs|Ms|Dr|Prof|Sr|Jr|St|No|Nr|vs|etc|e\.g|i\.e|z\.B|d\.h|bzw|ca|Inc|Ltd|Co|Corp"
+    r"(?:^|[\s(\"'“‘.])(?:[A-Za-z]|\d{1,3}|Mr|Mrs|Ms|Dr|Prof|Sr|Jr|St|No|Nr|vs|etc|e\.g|i\.e|z\.B|d\.h|bzw|ca|Inc|Ltd|Co|Corp"
     r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|approx|Art|Abs|Sra?|Dra?|p\.ej|M|Mme|Mlle)\.\s+$"
 )
 _OPEN_PSEUDONYM: Final = re.compile(r"<[A-Z0-9_]{0,48}$")

@@ -27,7 +27,19 @@ _ROLES: Final = {
     "function": Provenance.TOOL,
 }
 _STRUCTURAL_KEYS: Final = frozenset(
-    {"model", "role", "type", "id", "tool_call_id", "detail", "format", "service_tier", "reasoning_effort", "verbosity"}
+    {
+        "model",
+        "role",
+        "type",
+        "id",
+        "tool_call_id",
+        "detail",
+        "format",
+        "service_tier",
+        "encoding_format",
+        "reasoning_effort",
+        "verbosity",
+    }
 )
 _STRUCTURAL_VALUE: Final = re.compile(r"[A-Za-z0-9_./:+-]{0,128}")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.$@/:-]{1,128}")
@@ -94,18 +106,8 @@ def read_prompt(body: Body, *, max_messages: int, max_text_chars: int) -> Prompt
             segments.append(Segment(index=len(segments), text=text, provenance=provenance, address=address))
             if provenance is Provenance.USER and address[2] == "content":
                 question, question_address = text, address
-    for address, text in texts({key: value for key, value in body.items() if key != "messages"}):
-        if not _is_structural(address[-1], text):
-            segments.append(Segment(index=len(segments), text=text, provenance=Provenance.SYSTEM, address=address))
-    segments.extend(_odd_keys(body, len(segments)))
-    for segment in segments:
-        if len(segment.text) > max_text_chars:
-            raise RequestError(
-                f"a text has more than {max_text_chars} characters",
-                code="text_too_long",
-                status=413,
-                param=dotted(segment.address),
-            )
+    segments.extend(other_segments(body, beside="messages", first=len(segments)))
+    check_lengths(segments, max_text_chars)
     options = body.get("stream_options")
     return Prompt(
         body=body,
@@ -120,6 +122,33 @@ def read_prompt(body: Body, *, max_messages: int, max_text_chars: int) -> Prompt
         tools=_tool_names(body),
         quarantined=quarantined,
     )
+
+
+def other_segments(body: Body, *, beside: str, first: int) -> list[Segment]:
+    """The texts of all other fields than `beside`, written by the app, and object keys that are texts."""
+    found = [
+        (address, text)
+        for address, text in texts({key: value for key, value in body.items() if key != beside})
+        if not _is_structural(address[-1], text)
+    ]
+    # A key has no address: a verdict that would redact one cannot be carried out and therefore stops the request.
+    found.extend(((), key) for key in keys(body) if not _PLAIN_KEY.fullmatch(key))
+    return [
+        Segment(index=first + offset, text=text, provenance=Provenance.SYSTEM, address=address)
+        for offset, (address, text) in enumerate(found)
+    ]
+
+
+def check_lengths(segments: Sequence[Segment], max_text_chars: int) -> None:
+    """Raises `RequestError` (413) for a text that is too long."""
+    for segment in segments:
+        if len(segment.text) > max_text_chars:
+            raise RequestError(
+                f"a text has more than {max_text_chars} characters",
+                code="text_too_long",
+                status=413,
+                param=dotted(segment.address),
+            )
 
 
 def with_texts(body: Body, segments: Sequence[Segment], replaced: dict[int, str]) -> Body:
@@ -236,13 +265,6 @@ def _is_opaque(text: str) -> bool:
 
 def _is_structural(key: str | int, text: str) -> bool:
     return not text or (key in _STRUCTURAL_KEYS and _STRUCTURAL_VALUE.fullmatch(text) is not None)
-
-
-def _odd_keys(body: Body, first: int) -> list[Segment]:
-    """Object keys that are more than identifiers are text too. They have no address: a verdict that would redact
-    one cannot be carried out by an edit and therefore stops the request."""
-    odd = [key for key in keys(body) if not _PLAIN_KEY.fullmatch(key)]
-    return [Segment(index=first + offset, text=key, provenance=Provenance.SYSTEM) for offset, key in enumerate(odd)]
 
 
 def _wants_json(response_format: Any) -> bool:

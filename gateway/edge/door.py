@@ -1,0 +1,152 @@
+"""The way in and out that all wire routes share: identify, admit, run, answer; one audit event for every rejection.
+
+Steps 1 and 2 of the request path stand here because they need only the credential: an unknown caller's body is
+not even read.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct
+
+from gateway.domain.errors import AdmissionDenied, AuditUnavailable, RequestError
+from gateway.domain.ports import Admission, AuditLog, Authenticator
+from gateway.domain.principal import Principal
+from gateway.edge.asgi import ClientGoneError, DisconnectWatch, credential, header, read_body, send_json, send_stream
+from gateway.edge.errors import error_reply
+from gateway.record import rejected
+from gateway.reply import Reply
+from gateway.settings import ServerSettings
+from gateway.wire.body import decode_body
+
+_log = structlog.get_logger("gateway.exchange")
+_MILLISECONDS: Final = 1_000
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """A caller that was let in, with the decoded body (empty for a route without one)."""
+
+    exchange: str
+    principal: Principal
+    body: dict[str, object]
+    started: datetime
+    skip_retrieval: bool
+
+    def __repr__(self) -> str:
+        return f"Entry({self.exchange})"
+
+
+Serve = Callable[[Entry], Awaitable[Reply]]
+
+
+class Door:
+    """Runs one wire route's requests. `clock` is aware UTC, `ids` gives fresh exchange ids (32 hex digits)."""
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        admission: Admission,
+        audit: AuditLog,
+        server: ServerSettings,
+        clock: Callable[[], datetime],
+        ids: Callable[[], str],
+    ) -> None:
+        self._authenticator = authenticator
+        self._admission = admission
+        self._audit = audit
+        self._server = server
+        self._clock = clock
+        self._ids = ids
+
+    async def run(
+        self, scope: Scope, receive: Receive, send: Send, *, method: str, serve: Serve, route: str = ""
+    ) -> None:
+        """Answer one request. Never raises but for cancellation by the server itself."""
+        exchange, started = self._ids(), self._clock()
+        route = route or str(scope["path"])
+        principal: Principal | None = None
+        status, decision = 499, "client_disconnected"
+        try:
+            _check_method(scope, method)
+            principal = await self._identify(scope)  # 1 identify
+            await self._admission.admit(principal)  # 2 admit
+            try:
+                body = await self._body(scope, receive) if method == "POST" else {}
+                async with DisconnectWatch(receive):
+                    entry = Entry(
+                        exchange=exchange,
+                        principal=principal,
+                        body=body,
+                        started=started,
+                        skip_retrieval=header(scope, b"x-gateway-retrieval").lower() == "off",
+                    )
+                    reply = await serve(entry)
+                    status, decision = reply.status, reply.headers.get("x-gateway-decision", "")
+                    await self._send(send, reply, exchange)
+            finally:
+                self._admission.release(principal)
+        except ClientGoneError:
+            pass
+        except Exception as error:  # noqa: BLE001 -- mapped to a wire error, which is where exceptions end
+            status, decision = await self._fail(send, error, exchange=exchange, route=route, principal=principal)
+        took = (self._clock() - started).total_seconds() * _MILLISECONDS
+        _log.info(
+            "exchange",
+            exchange=exchange,
+            route=route,
+            status=status,
+            decision=decision,
+            tenant=principal.tenant if principal else None,
+            app=principal.app if principal else None,
+            principal=principal.ref if principal else None,
+            ms=round(took, 1),
+        )
+
+    async def _identify(self, scope: Scope) -> Principal:
+        key = credential(scope)
+        if key is None:
+            raise RequestError(
+                "no API key: send one as `Authorization: Bearer <key>`", code="missing_api_key", status=401
+            )
+        principal = await self._authenticator.authenticate(key)
+        if principal is None:
+            raise RequestError("the API key is not valid here", code="invalid_api_key", status=401)
+        return principal
+
+    async def _body(self, scope: Scope, receive: Receive) -> dict[str, object]:
+        payload = await read_body(scope, receive, limit=self._server.max_body_bytes)
+        return decode_body(payload, max_depth=self._server.max_depth)
+
+    async def _send(self, send: Send, reply: Reply, exchange: str) -> None:
+        if reply.stream is not None:
+            await send_stream(
+                send, reply.headers, reply.stream, lambda error: error_reply(error, exchange=exchange).body
+            )
+        else:
+            await send_json(send, reply.status, reply.headers, reply.body)
+
+    async def _fail(
+        self, send: Send, error: Exception, *, exchange: str, route: str, principal: Principal | None
+    ) -> tuple[int, str]:
+        answer = error_reply(error, exchange=exchange)
+        code = str(answer.body["error"]["code"])
+        if isinstance(error, RequestError | AdmissionDenied):
+            draft = rejected(exchange, route=route, principal=principal, code=code, status=answer.status)
+            try:
+                await asyncio.shield(self._audit.append(draft))
+            except AuditUnavailable as unavailable:
+                answer = error_reply(unavailable, exchange=exchange)
+        elif answer.status == 503 and code == "guard_unavailable":
+            _log.error("guard_unavailable", exchange=exchange, error=type(error).__name__)
+        await send_json(send, answer.status, answer.headers, answer.body)
+        return answer.status, f"error:{code}"
+
+
+def _check_method(scope: Scope, method: str) -> None:
+    if scope.get("method") != method:
+        raise RequestError(f"use {method} here", code="method_not_allowed", status=405)

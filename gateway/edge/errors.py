@@ -1,0 +1,45 @@
+"""The only place where an exception becomes an HTTP answer. Every body has the OpenAI error shape (clients.md's
+contract: string message, string or null elsewhere), and no text of an unexpected exception leaves."""
+
+import math
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.domain.errors import AdmissionDenied, GatewayError, GuardUnavailable, RequestError, UpstreamError
+from gateway.domain.model import Body
+from gateway.wire.errors import error_body
+
+_NO_RETRY: Final = {"x-should-retry": "false"}
+_UNEXPECTED: Final = "the gateway could not process the request safely; nothing was released"
+
+
+class ErrorReply(Struct, frozen=True, kw_only=True):
+    status: int
+    headers: dict[str, str]
+    body: Body
+
+
+def error_reply(error: Exception, *, exchange: str) -> ErrorReply:
+    """The answer to an exception. Anything that is not ours is a defect: the gateway fails closed with 503."""
+    headers = {"x-request-id": exchange, "x-gateway-audit-id": exchange}
+    if isinstance(error, RequestError):
+        body = error_body(error.message, status=error.status, code=error.code, param=error.param)
+        if error.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return ErrorReply(status=error.status, headers=headers | _NO_RETRY, body=body)
+    if isinstance(error, AdmissionDenied):
+        headers["retry-after"] = str(math.ceil(error.retry_after_s))
+        return _plain(error, error.status, headers)
+    if isinstance(error, GuardUnavailable):
+        return _plain(error, 503, headers | _NO_RETRY)
+    if isinstance(error, UpstreamError):
+        if error.retry_after_s is not None:
+            headers["retry-after"] = str(math.ceil(error.retry_after_s))
+        return _plain(error, error.status, headers)
+    body = error_body(_UNEXPECTED, status=503, code="guard_unavailable")
+    return ErrorReply(status=503, headers=headers | _NO_RETRY, body=body)
+
+
+def _plain(error: GatewayError, status: int, headers: dict[str, str]) -> ErrorReply:
+    return ErrorReply(status=status, headers=headers, body=error_body(error.message, status=status, code=error.code))

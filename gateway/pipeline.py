@@ -1,0 +1,299 @@
+"""The request path, from a checked request to a released answer.
+
+     1 identify    who is asking                       (edge: the credential; identity/)
+     2 admit       may they spend this now             (edge; limits/)
+     3 inspect     what is in the query                inspection/
+     4 decide      what do the policies say            policy/
+     5 intend      durable audit event `intent`        audit/      nothing goes upstream before this
+     6 enforce     redact, pseudonymise, or stop       enforce/
+     7 retrieve    passages this principal may see     retrieval/
+     8 inspect and decide on each passage              drop, redact or keep
+     9 ask         the model                           upstream/
+    10 inspect and decide on the answer                enforce/answer.py
+    11 settle      durable `outcome`, then release     the only way out, for every verdict and every error
+
+INVARIANT I1: text reaches the client, the model and the vector store only after a verdict on it (4, 8, 10).
+INVARIANT I2: no upstream call without a durable `intent` (5); no released byte without a durable `outcome`, or
+`stream.open` before the first byte of a stream (11). If the log cannot be written, `AuditUnavailable` ends it all.
+INVARIANT I7: retrieval gets the verified principal and nothing of the body but the judged question (7).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from msgspec import structs
+
+from gateway.domain.errors import GatewayError
+from gateway.domain.event import EventType
+from gateway.domain.model import Body, ModelReply, ModelRequest
+from gateway.domain.passage import Passage, RetrievalStatus
+from gateway.domain.segment import Segment
+from gateway.domain.signal import DetectorRun, Inspection, SignalValue
+from gateway.domain.verdict import Evidence, FieldValue, Verdict
+from gateway.domain.vocabulary import Effect, Phase, Provenance
+from gateway.enforce.answer import AnswerPlan, AnswerRelease
+from gateway.enforce.growth import Cut
+from gateway.enforce.pseudonyms import PseudonymMap
+from gateway.enforce.redaction import Redactor
+from gateway.enforce.units import Granularity
+from gateway.escalation import open_case
+from gateway.exchange import Call, Exchange, JudgedPassage, Ports, tenant_key
+from gateway.record import intent
+from gateway.reply import Reply, blocked_reply, embedded_reply, stopped_reply, whole_reply
+from gateway.retrieval.context import build_context
+from gateway.settings import RetrievalSettings, Settings
+from gateway.settle import settle
+from gateway.streaming import StreamedAnswer
+from gateway.upstream.embeddings import EmbeddingRequest
+from gateway.wire.chat import with_context, with_system_prompt, with_texts
+from gateway.wire.embeddings import inputs_of
+from gateway.wire.notices import notice
+
+_NO_SOURCES = "The sources needed to answer this cannot be reached right now. Please try again later."
+
+
+class Pipeline:
+    """Runs exchanges. Stateless between them; any number run concurrently on one event loop."""
+
+    def __init__(self, ports: Ports, settings: Settings) -> None:
+        self._ports = ports
+        self._settings = settings
+
+    async def answer(self, call: Call) -> Reply:
+        """Steps 3 to 11. A verdict is a `Reply`; raises `UpstreamError` and `GuardUnavailable`, already settled."""
+        return await self._settled(self._begin(call), self._answer)
+
+    async def embed(self, call: Call) -> Reply:
+        """The same path for `/v1/embeddings`: no passages, and an answer of numbers that nobody needs to judge."""
+        return await self._settled(self._begin(call), self._embed)
+
+    async def _settled(self, exchange: Exchange, run: Callable[[Exchange], Awaitable[Reply]]) -> Reply:
+        try:
+            return await run(exchange)
+        except asyncio.CancelledError:
+            # The client has gone: what was begun still gets its outcome.
+            await asyncio.shield(self._settle_failure(exchange, "client_disconnected"))
+            raise
+        except GatewayError as error:
+            await self._settle_failure(exchange, error.code)
+            raise
+        except Exception as error:
+            await self._settle_failure(exchange, f"exception:{type(error).__name__}")
+            raise
+
+    async def _answer(self, exchange: Exchange) -> Reply:
+        body = await self._query(exchange)  # 3 to 6
+        if exchange.stopped is None:
+            await self._retrieve(exchange)  # 7 retrieve, 8 inspect and decide on each
+        if exchange.stopped is not None:
+            return await self._stop(exchange, stopped_reply)  # 11 settle
+        request = self._request(exchange, body)
+        release = AnswerRelease(self._plan(exchange))
+        if exchange.call.prompt.stream:
+            stream = await StreamedAnswer.open(exchange, release, request, self._ports)  # 9, 10, 11
+            return Reply(headers=stream.headers, stream=stream)
+        model = await self._ports.upstream.complete(request)  # 9 ask
+        answer = await release.whole(model.body)  # 10 inspect and decide
+        await settle(self._ports, exchange, EventType.OUTCOME, release=release, model=model)  # 11 settle
+        return whole_reply(exchange, release, answer)
+
+    async def _embed(self, exchange: Exchange) -> Reply:
+        body = await self._query(exchange)  # 3 to 6
+        if exchange.stopped is not None:
+            return await self._stop(exchange, blocked_reply)  # 11 settle
+        model = await self._ports.embeddings.embed(  # 9 ask
+            EmbeddingRequest(model=exchange.call.prompt.model, body=body, inputs=inputs_of(body), exchange=exchange.id)
+        )
+        reply = ModelReply(body=model.body, provider=model.provider, model=model.model)
+        await settle(self._ports, exchange, EventType.OUTCOME, model=reply)  # 11 settle
+        return embedded_reply(exchange, model.body)
+
+    async def _query(self, exchange: Exchange) -> Body:
+        exchange.inspection = await self._inspect(exchange, exchange.call.prompt.segments, Phase.QUERY)  # 3 inspect
+        exchange.query = self._decide(exchange, Phase.QUERY, exchange.inspection)  # 4 decide
+        exchange.intended = True
+        await self._ports.audit.append(intent(exchange))  # 5 intend
+        return self._enforce(exchange, exchange.query)  # 6 enforce
+
+    def _begin(self, call: Call) -> Exchange:
+        prompt, principal = call.prompt, call.principal
+        return Exchange(
+            call=call,
+            policy=self._ports.policy(),
+            app=self._settings.app(principal.app),
+            redactor=Redactor(
+                PseudonymMap(segment.text for segment in prompt.segments),
+                tenant_key(self._ports.hash_key, principal.tenant),
+            ),
+            fields={
+                "principal.tenant": principal.tenant,
+                "principal.app": principal.app,
+                "principal.user": principal.user,
+                "principal.groups": principal.groups,
+                "principal.roles": principal.roles,
+                "request.route": call.route,
+                "request.model": prompt.model,
+                "request.stream": prompt.stream,
+                "request.tools": prompt.tools,
+                "request.unscanned": prompt.unscanned,
+            },
+        )
+
+    async def _inspect(self, exchange: Exchange, segments: Sequence[Segment], phase: Phase) -> Inspection:
+        return await self._ports.inspector.inspect(
+            segments,
+            detectors=exchange.policy.required(phase, exchange.fields),
+            timeouts=exchange.policy.timeouts(exchange.fields),
+            default_timeout_s=self._settings.inspection.timeout_s,
+        )
+
+    def _decide(
+        self, exchange: Exchange, phase: Phase, seen: Inspection, more: Mapping[str, FieldValue] | None = None
+    ) -> Verdict:
+        fields = {**exchange.fields, **more} if more else exchange.fields
+        evidence = Evidence(phase=phase, fields=fields, values=seen.values, runs=seen.runs)
+        return exchange.policy.decide(evidence, now=self._ports.clock())
+
+    def _enforce(self, exchange: Exchange, verdict: Verdict) -> Body:
+        """Apply the query's verdict to the body. A redaction that no edit can carry out stops the exchange."""
+        prompt = exchange.call.prompt
+        if verdict.effect.stops:
+            exchange.stop(verdict.effect)
+            return prompt.body
+        replaced: dict[int, str] = {}
+        for segment in prompt.segments:
+            own = [finding for finding in exchange.inspection.findings if finding.segment == segment.index]
+            if not own:
+                continue
+            redacted = exchange.redactor.redact(segment, own, verdict.obligations.redactions, brought=True)
+            if redacted.text == segment.text:
+                continue
+            if not segment.address:
+                exchange.stop(Effect.REFUSE, "gateway.redaction_impossible")
+                return prompt.body
+            replaced[segment.index] = redacted.text
+            exchange.count_query_redactions(redacted.kinds)
+        body = with_texts(prompt.body, prompt.segments, replaced)
+        exchange.question = next(
+            (replaced.get(s.index, s.text) for s in prompt.segments if s.address == prompt.question_address), ""
+        )
+        return body
+
+    async def _retrieve(self, exchange: Exchange) -> None:
+        settings = self._settings.retrieval
+        if not _wants_passages(exchange, settings):
+            return
+        query = exchange.redactor.pseudonyms.strip(exchange.question)
+        exchange.retrieval = await self._ports.retriever.retrieve(exchange.principal, query)  # 7 retrieve
+        if exchange.retrieval.status is not RetrievalStatus.OK and settings.on_failure == "refuse":
+            exchange.stop(Effect.REFUSE, f"gateway.retrieval_{exchange.retrieval.status.value}", message=_NO_SOURCES)
+            return
+        exchange.passages = list(  # 8 inspect and decide on each passage
+            await asyncio.gather(*(self._judge_passage(exchange, passage) for passage in exchange.retrieval.passages))
+        )
+
+    async def _judge_passage(self, exchange: Exchange, passage: Passage) -> JudgedPassage:
+        segment = Segment(index=0, text=passage.text, provenance=Provenance.PASSAGE)
+        inspection = await self._inspect(exchange, [segment], Phase.PASSAGE)
+        about: dict[str, FieldValue] = {
+            "passage.doc": passage.doc,
+            "passage.access": passage.access,
+            "passage.classification": passage.classification,
+        }
+        verdict = self._decide(exchange, Phase.PASSAGE, inspection, about)
+        if verdict.effect.stops:
+            # Nobody can be asked about one passage of many: what a human would have to see is left out.
+            return JudgedPassage(passage=passage, verdict=verdict, kept=False)
+        redacted = exchange.redactor.redact(segment, inspection.findings, verdict.obligations.redactions, brought=False)
+        return JudgedPassage(passage=structs.replace(passage, text=redacted.text), verdict=verdict, kept=True)
+
+    def _request(self, exchange: Exchange, body: Body) -> ModelRequest:
+        prompt = exchange.call.prompt
+        if exchange.shown:
+            body = with_context(body, prompt.question_address, build_context(exchange.shown))
+        if exchange.app.system_prompt:
+            body = with_system_prompt(body, exchange.app.system_prompt)
+        return ModelRequest(
+            model=prompt.model,
+            body=body,
+            passages=exchange.shown,
+            question=exchange.question,
+            exchange=exchange.id,
+        )
+
+    def _plan(self, exchange: Exchange) -> AnswerPlan:
+        policy, fields = exchange.policy, exchange.fields
+        facts: dict[str, FieldValue] = {
+            "retrieval.status": exchange.retrieval.status.value,
+            "retrieval.passages": len(exchange.shown),
+        }
+        exchange.buffered = bool(policy.whole_answer_rules(fields))
+        cut = (
+            Cut(granularity=Granularity.WHOLE, growing=None)
+            if exchange.buffered
+            else self._ports.growth.cut(policy.required(Phase.ANSWER, fields))
+        )
+        assert exchange.query is not None
+        return AnswerPlan(
+            judge=_BoundJudge(self, exchange, Phase.ANSWER, facts),
+            judge_call=lambda name: _BoundJudge(self, exchange, Phase.TOOL_CALL, {**facts, "tool.name": name}),
+            redactor=exchange.redactor,
+            granularity=cut.granularity,
+            growing=cut.growing,
+            json_answer=exchange.call.prompt.json_answer,
+            disclaimers=exchange.query.obligations.disclaimers,
+            on_stop=lambda verdict, candidate: self._stop_answer(exchange, verdict, candidate),
+        )
+
+    async def _stop(self, exchange: Exchange, reply: Callable[[Exchange, str], Reply]) -> Reply:
+        """End an exchange that the model is not asked about."""
+        verdict = exchange.query
+        assert verdict is not None
+        text = await self._notice(exchange, verdict, candidate="")
+        await settle(self._ports, exchange, EventType.OUTCOME, notice=text)
+        return reply(exchange, text)
+
+    async def _stop_answer(self, exchange: Exchange, verdict: Verdict, candidate: str) -> str:
+        exchange.stop(verdict.effect)
+        return await self._notice(exchange, verdict, candidate=candidate)
+
+    async def _notice(self, exchange: Exchange, verdict: Verdict, *, candidate: str) -> str:
+        effect = exchange.stopped or verdict.effect
+        if effect is Effect.ESCALATE:
+            now = self._ports.clock()
+            await open_case(
+                self._ports.cases, exchange, verdict, candidate=candidate, key=self._ports.hash_key, now=now
+            )
+        message = exchange.stop_message or verdict.message
+        return notice(effect, message, phase=verdict.phase, exchange=exchange.id, case=exchange.case)
+
+    async def _settle_failure(self, exchange: Exchange, code: str) -> None:
+        if exchange.intended and not exchange.settled:
+            await settle(self._ports, exchange, EventType.OUTCOME, error=code)
+
+
+class _BoundJudge:
+    """Inspects and decides for one exchange and phase (`enforce.release.Judge`)."""
+
+    __slots__ = ("_exchange", "_facts", "_phase", "_pipeline")
+
+    def __init__(self, pipeline: Pipeline, exchange: Exchange, phase: Phase, facts: Mapping[str, FieldValue]) -> None:
+        self._pipeline, self._exchange, self._phase, self._facts = pipeline, exchange, phase, facts
+
+    async def inspect(self, segments: Sequence[Segment]) -> Inspection:
+        return await self._pipeline._inspect(self._exchange, segments, self._phase)  # noqa: SLF001 -- one unit
+
+    def decide(
+        self, values: Mapping[Provenance, Mapping[str, SignalValue]], runs: Mapping[str, DetectorRun]
+    ) -> Verdict:
+        seen = Inspection(values=values, runs=runs)
+        return self._pipeline._decide(self._exchange, self._phase, seen, self._facts)  # noqa: SLF001 -- one unit
+
+
+def _wants_passages(exchange: Exchange, settings: RetrievalSettings) -> bool:
+    call = exchange.call
+    if settings.store == "off" or not exchange.app.retrieval or not exchange.question.strip():
+        return False
+    if call.skip_retrieval and exchange.app.own_context_may_skip_retrieval:
+        return False
+    return "*" in settings.models or call.prompt.model in settings.models

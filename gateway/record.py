@@ -1,0 +1,217 @@
+"""What the audit log keeps of an exchange. No free text: identifiers, counts, codes, and commitments to texts.
+
+Scores are integers in millionths, so that an event has one canonical form whatever computes it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gateway.domain.event import Commitment, EventDraft, EventType
+from gateway.domain.principal import Principal
+from gateway.domain.signal import DetectorRun, SignalValue
+from gateway.domain.verdict import RuleOutcome, Verdict
+from gateway.domain.vocabulary import Effect, Provenance, SignalStatus
+from gateway.enforce.answer import AnswerRelease
+from gateway.exchange import Exchange, JudgedPassage
+
+
+def intent(exchange: Exchange) -> EventDraft:
+    """Written before anything goes upstream: who asks what, what was seen in it, and what the policies say."""
+    prompt, verdict = exchange.call.prompt, exchange.query
+    assert verdict is not None
+    body: dict[str, Any] = {
+        "route": exchange.call.route,
+        "auth": exchange.principal.auth,
+        "key": exchange.principal.key_id,
+        "groups": sorted(exchange.principal.groups),
+        "model": prompt.model,
+        "stream": prompt.stream,
+        "segments": len(prompt.segments),
+        "quarantined": prompt.quarantined,
+        "query": Commitment(text=prompt.question),
+        "phase": _phase(verdict, exchange.inspection.values, exchange.inspection.runs),
+        "coverage": _coverage(exchange.inspection.runs, prompt.unscanned),
+    }
+    return _draft(EventType.INTENT, exchange.id, exchange.principal, body)
+
+
+def settled(
+    exchange: Exchange,
+    kind: EventType,
+    *,
+    answer: AnswerRelease | None = None,
+    released: str = "",
+    usage: Mapping[str, Any] | None = None,
+    provider: str = "",
+    response_id: str = "",
+    finish: str = "",
+    error: str = "",
+    took_us: int,
+) -> EventDraft:
+    """Written before release: what was retrieved and shown, what the policies said of the answer, what leaves."""
+    texts = answer.texts if answer else []
+    verdicts = answer.verdicts if answer else []
+    effect = exchange.effect(answer.effect if answer else Effect.ALLOW)
+    body: dict[str, Any] = {
+        "effect": "error" if error else effect.value,
+        "reasons": list(exchange.reasons(*verdicts)),
+        "policy": exchange.policy.digest,
+        "retrieval": _retrieval(exchange),
+        "model": {
+            "name": exchange.call.prompt.model,
+            "provider": provider,
+            "response_id": response_id,
+            **_usage(usage),
+        },
+        "answer": [_phase(verdict, {}, {}) for verdict in verdicts],
+        "signals": [_signals(text.evidence.values, text.evidence.runs) for text in texts],
+        "redacted": {
+            "query": dict(sorted(exchange.query_redacted.items())),
+            "answer": dict(sorted((answer.redacted if answer else {}).items())),
+        },
+        "release": {"chars": len(released), "content": Commitment(text=released), "finish": finish},
+        "buffered": exchange.buffered,
+        "took_us": took_us,
+    }
+    if exchange.case:
+        body["case"] = exchange.case
+    if error:
+        body["error"] = error
+    return _draft(kind, exchange.id, exchange.principal, body)
+
+
+def stream_opened(exchange: Exchange) -> EventDraft:
+    """Written before the first byte of a stream."""
+    body = {
+        "policy": exchange.policy.digest,
+        "retrieval": _retrieval(exchange),
+        "buffered": exchange.buffered,
+    }
+    return _draft(EventType.STREAM_OPEN, exchange.id, exchange.principal, body)
+
+
+def rejected(exchange_id: str, *, route: str, principal: Principal | None, code: str, status: int) -> EventDraft:
+    """A request that failed before it had an intent."""
+    body = {"route": route, "code": code, "status": status}
+    if principal is None:
+        return EventDraft(type=EventType.REJECTED, request=exchange_id, body=body)
+    return _draft(EventType.REJECTED, exchange_id, principal, body)
+
+
+def _draft(kind: EventType, exchange_id: str, principal: Principal, body: dict[str, Any]) -> EventDraft:
+    return EventDraft(
+        type=kind,
+        request=exchange_id,
+        tenant=principal.tenant,
+        app=principal.app,
+        principal=principal.ref,
+        body=body,
+    )
+
+
+def _phase(
+    verdict: Verdict, values: Mapping[Provenance, Mapping[str, SignalValue]], runs: Mapping[str, DetectorRun]
+) -> dict[str, Any]:
+    phase: dict[str, Any] = {
+        "phase": verdict.phase.value,
+        "effect": verdict.effect.value,
+        "policy": verdict.policy,
+        "evaluated": verdict.evaluated,
+        "rules": [_outcome(outcome) for outcome in verdict.outcomes],
+    }
+    if runs:
+        phase["signals"] = _signals(values, runs)
+    return phase
+
+
+def _outcome(outcome: RuleOutcome) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "id": outcome.rule,
+        "status": outcome.status.value,
+        "effect": outcome.effect.value,
+        "mode": outcome.mode.value,
+        "why": list(outcome.why),
+    }
+    if outcome.exception:
+        entry["exception"] = outcome.exception
+    return entry
+
+
+def _signals(values: Mapping[Provenance, Mapping[str, SignalValue]], runs: Mapping[str, DetectorRun]) -> dict[str, Any]:
+    return {
+        "detectors": [
+            {
+                "name": run.detector,
+                "version": run.version,
+                "status": run.status.value,
+                "reason": run.reason,
+                "us": run.took_us,
+                "cached": run.cached,
+                "scanned": run.scanned,
+            }
+            for _, run in sorted(runs.items())
+        ],
+        "values": {
+            provenance.value: {name: _value(value) for name, value in sorted(own.items())}
+            for provenance, own in sorted(values.items())
+            if own
+        },
+    }
+
+
+def _value(value: SignalValue) -> Any:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, float):
+        return {"e6": round(value * 1_000_000)}
+    return value
+
+
+def _coverage(runs: Mapping[str, DetectorRun], unscanned: Iterable[str]) -> dict[str, Any]:
+    return {
+        "required": sorted(runs),
+        "not_ok": [
+            {"name": name, "status": run.status.value, "reason": run.reason}
+            for name, run in sorted(runs.items())
+            if run.status is not SignalStatus.OK
+        ],
+        "unscanned": sorted(unscanned),
+    }
+
+
+def _retrieval(exchange: Exchange) -> dict[str, Any]:
+    retrieval = exchange.retrieval
+    return {
+        "status": retrieval.status.value,
+        "reason": retrieval.reason,
+        "store": retrieval.store,
+        "index_rev": retrieval.index_rev,
+        "filter": retrieval.filter,
+        "access_dropped": retrieval.dropped,
+        "us": retrieval.took_us,
+        "passages": _passages(exchange.passages),
+    }
+
+
+def _passages(passages: Sequence[JudgedPassage]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": judged.passage.id,
+            "rev": judged.passage.revision,
+            "content": Commitment(text=judged.passage.text),
+            "score_e6": round(judged.passage.score * 1_000_000),
+            "kept": judged.kept,
+            "effect": judged.verdict.effect.value,
+            "rules": [_outcome(outcome) for outcome in judged.verdict.outcomes],
+        }
+        for judged in passages
+    ]
+
+
+def _usage(usage: Mapping[str, Any] | None) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, key in (("tokens_in", "prompt_tokens"), ("tokens_out", "completion_tokens")):
+        count = usage.get(key) if usage else None
+        if isinstance(count, int) and not isinstance(count, bool):
+            found[name] = count
+    return found
