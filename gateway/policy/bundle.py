@@ -16,8 +16,10 @@ from gateway.policy.compiled import (
     CompiledRule,
     CompiledScoring,
     Deadline,
+    Dialogue,
     Levels,
     Scope,
+    Trial,
     as_json,
 )
 from gateway.policy.condition import canonical
@@ -51,6 +53,8 @@ class Bundle:
         levels: Mapping[str, Levels] | None = None,
         signals: Mapping[str, SignalType] | None = None,
         sources: Sequence[Source] = (),
+        trials: Sequence[Trial] = (),
+        dialogues: Sequence[Dialogue] = (),
     ) -> None:
         self.rules: Final = tuple(sorted(rules, key=lambda rule: rule.id))
         self.exceptions: Final = tuple(sorted(exceptions, key=lambda one: one.id))
@@ -60,6 +64,8 @@ class Bundle:
         self.topics: Final = tuple(sorted(topics, key=lambda one: one.id))
         self.signals: Final[Mapping[str, SignalType]] = dict(signals or {})
         self.sources: Final = tuple(sources)
+        self.trials: Final = tuple(trials)
+        self.dialogues: Final = tuple(dialogues)
         self.messages: Final = frozenset(rule.client_message for rule in self.rules if rule.client_message)
         self._deadlines = tuple(deadlines)
         self._min_versions = dict(min_versions or {})
@@ -146,7 +152,9 @@ class Bundle:
         return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-_NOT_MEANING: Final = frozenset({"set_id", "title", "test", "triggers", "detectors", "field_names", "exceptions"})
+_NOT_MEANING: Final = frozenset(
+    {"set_id", "title", "test", "settled", "leaves", "triggers", "detectors", "field_names", "exceptions"}
+)
 """What a rule has for people, or follows from the rest."""
 
 

@@ -15,15 +15,18 @@ from gateway.policy.compiled import (
     CompiledRule,
     CompiledScoring,
     Deadline,
+    Dialogue,
     FieldMatch,
     Levels,
     Scope,
+    Trial,
 )
 from gateway.policy.fields import ALIASES, FIELDS, FieldType
 from gateway.policy.rules import RuleCompiler, escalation
 from gateway.policy.schema import PolicyException, PolicySet
 from gateway.policy.signals import detector_of
 from gateway.policy.source import Source
+from gateway.policy.trials import TrialReader
 from gateway.policy.values import Vocabulary, read_words
 from gateway.strict_yaml import Items, Node, quoted, suggestion
 
@@ -87,7 +90,13 @@ class _Compiler:
     def bundle(self, levels: Mapping[str, Levels]) -> Bundle:
         self._check_patterns()
         exceptions = self._exceptions()
-        rules = [rule for source in self._sources for rule in self._rules(source, exceptions)]
+        rules: list[CompiledRule] = []
+        trials: list[Trial] = []
+        dialogues: list[Dialogue] = []
+        for source in self._sources:
+            rules += self._rules(source, exceptions, trials)
+            reader = TrialReader(source, self._vocabulary, self._faults)
+            dialogues += [reader.dialogue(one) for one in source.set.conversations]
         if len(rules) > MAX_RULES:
             self._faults.append(Fault("", 0, 0, "POL019", f"{len(rules)} rules: the limit is {MAX_RULES}"))
         deadlines, min_versions = self._needs()
@@ -103,6 +112,8 @@ class _Compiler:
             levels=levels,
             signals=self._vocabulary.signals,
             sources=self._sources,
+            trials=trials,
+            dialogues=dialogues,
         )
 
     def _check_set_ids(self) -> None:
@@ -197,15 +208,19 @@ class _Compiler:
 
     # Rules, exceptions, scoring, needs
 
-    def _rules(self, source: Source, exceptions: Sequence[CompiledException]) -> list[CompiledRule]:
+    def _rules(
+        self, source: Source, exceptions: Sequence[CompiledException], trials: list[Trial]
+    ) -> list[CompiledRule]:
         optional = frozenset(need.detector for need in source.set.needs.values() if not need.required)
         compiler = RuleCompiler(source, self._vocabulary, optional, self._scopes[source.name], self._faults)
+        reader = TrialReader(source, self._vocabulary, self._faults)
         compiled = []
         for rule in source.set.rules:
             mine = tuple(sorted((one for one in exceptions if one.rule == rule.id), key=lambda one: one.id))
             found = compiler.compile(rule, mine)
             if found is not None:
                 compiled.append(found)
+                trials += reader.read(rule, found)
         return compiled
 
     def _exceptions(self) -> list[CompiledException]:

@@ -6,9 +6,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway.domain.signal import SignalValue
 from gateway.domain.verdict import Escalation, FieldValue
-from gateway.domain.vocabulary import Effect, Phase, Provenance, RedactOperator, RuleMode
-from gateway.policy.condition import Condition, Test
+from gateway.domain.vocabulary import Effect, Phase, Provenance, RedactOperator, RuleMode, RuleStatus, SignalStatus
+from gateway.policy.condition import Condition, Leaf, Test
 from gateway.policy.schema import Severity
 from gateway.policy.triggers import Triggers
 
@@ -100,7 +101,8 @@ class Share(Struct, frozen=True):
 
 
 class CompiledRule(Struct, frozen=True, kw_only=True, eq=False):
-    """A rule of the bundle. `on_error` is resolved; `escalation` is what an escalation by this rule asks for."""
+    """A rule of the bundle. `test`, `settled` and `leaves` are its `condition`, compiled; `on_error` is resolved;
+    `escalation` is what an escalation by this rule asks for."""
 
     id: str
     set_id: str
@@ -111,6 +113,8 @@ class CompiledRule(Struct, frozen=True, kw_only=True, eq=False):
     provenances: frozenset[Provenance]
     condition: Condition
     test: Test
+    settled: Test
+    leaves: tuple[Leaf, ...]
     triggers: Triggers | None
     detectors: frozenset[str]
     field_names: frozenset[str]
@@ -146,6 +150,41 @@ class Deadline(Struct, frozen=True, kw_only=True):
     detector: str
     seconds: float
     scopes: frozenset[Scope]
+
+
+class Trial(Struct, frozen=True, kw_only=True, eq=False):
+    """A unit test ready to run. `failures` are detectors that do not end in `ok`; `status` is what must come out,
+    `effect` and `exception` too where they are given."""
+
+    rule: str
+    name: str
+    file: str
+    line: int
+    phases: tuple[Phase, ...]
+    provenance: Provenance | None
+    fields: Mapping[str, FieldValue]
+    values: Mapping[str, SignalValue]
+    failures: Mapping[str, SignalStatus]
+    status: RuleStatus
+    effect: Effect | None
+    exception: str
+
+
+class Dialogue(Struct, frozen=True, kw_only=True, eq=False):
+    """A conversation ready to run: its texts, the facts about it, the strictest effect and the reasons expected."""
+
+    name: str
+    file: str
+    line: int
+    query: str | None
+    passage: str | None
+    answer: str | None
+    fields: Mapping[str, FieldValue]
+    effect: Effect
+    rules: frozenset[str]
+
+    def __repr__(self) -> str:
+        return f"Dialogue({self.file}:{self.line})"
 
 
 class Levels(Struct, frozen=True, kw_only=True):

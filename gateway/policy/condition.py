@@ -12,8 +12,7 @@ from typing import Any, Final, assert_never
 
 from msgspec import Struct
 
-from gateway.domain.signal import DetectorRun
-from gateway.domain.vocabulary import SignalType
+from gateway.domain.vocabulary import RuleStatus, SignalType
 from gateway.policy.fields import FieldType, ValueType
 from gateway.policy.signals import DEFAULTS, detector_of
 
@@ -94,14 +93,19 @@ _SYMBOLS: Final = {
 }
 
 
+class Failure(Struct, frozen=True):
+    """Why a detector's signals are unknown: nobody ran it, or it erred; `why` says it in stable words."""
+
+    status: RuleStatus
+    why: str
+
+
 class Sight:
     """What one rule sees: merged signal values, fields, and the detectors that did not end in `ok`."""
 
     __slots__ = ("failed", "fields", "values")
 
-    def __init__(
-        self, values: Mapping[str, Any], fields: Mapping[str, Any], failed: Mapping[str, DetectorRun | None]
-    ) -> None:
+    def __init__(self, values: Mapping[str, Any], fields: Mapping[str, Any], failed: Mapping[str, Failure]) -> None:
         self.values = values
         self.fields = fields
         self.failed = failed
@@ -112,9 +116,39 @@ Test = Callable[[Sight], int]
 
 def compile_test(condition: Condition) -> Test:
     """The condition as a closure: the compiled evaluator that serving, tests and replay share."""
+    return _compile(condition, _signal_test)
+
+
+def compile_settled(condition: Condition) -> Test:
+    """The truth that holds however the texts turn out that a failed detector did not finish.
+
+    Scores, counts, flags and kinds of a phase can only grow with more text. So an atom that asks for more is true
+    once its partial value satisfies it, one that asks for less is false once its partial value breaks it; anything
+    else about a failed detector stays unknown.
+    """
+    return _compile(condition, _settled_test)
+
+
+class Leaf(Struct, frozen=True, eq=False):
+    """An atom with its test; `argues` tells whether it stands under an even number of `none`s."""
+
+    atom: Atom
+    text: str
+    detector: str
+    argues: bool
+    test: Test
+
+
+def leaves(condition: Condition) -> tuple[Leaf, ...]:
+    """All atoms, each once, in order of their texts."""
+    arguing = set(positive_atoms(condition))
+    return tuple(Leaf(atom, atom.text, atom.detector, atom in arguing, compile_test(atom)) for atom in atoms(condition))
+
+
+def _compile(condition: Condition, signal_test: Callable[[Atom], Test]) -> Test:
     if isinstance(condition, Atom):
-        return _signal_test(condition) if condition.is_signal else _field_test(condition)
-    members = tuple(compile_test(member) for member in condition.members)
+        return signal_test(condition) if condition.is_signal else _field_test(condition)
+    members = tuple(_compile(member, signal_test) for member in condition.members)
     match condition.junction:
         case Junction.ALL:
             return members[0] if len(members) == 1 else _all_test(members)
@@ -173,6 +207,27 @@ def _signal_test(atom: Atom) -> Test:
         return TRUE if holds(value) else FALSE
 
     return test
+
+
+def _settled_test(atom: Atom) -> Test:
+    plain, detector, nothing_failed = _signal_test(atom), atom.detector, dict[str, Failure]()
+    grows = atom.operator in _GROWING or (atom.operator, atom.operand) in _GROWING_WORDS
+    shrinks = atom.operator in _SHRINKING or (atom.operator, atom.operand) in _SHRINKING_WORDS
+    kept = TRUE if grows else FALSE
+
+    def test(sight: Sight) -> int:
+        if detector not in sight.failed:
+            return plain(sight)
+        partial = plain(Sight(sight.values, sight.fields, nothing_failed))
+        return partial if partial == kept and (grows or shrinks) else UNKNOWN
+
+    return test
+
+
+_GROWING: Final = frozenset({Operator.GT, Operator.GTE, Operator.ANY_OF, Operator.ALL_OF})
+_SHRINKING: Final = frozenset({Operator.LT, Operator.LTE, Operator.NONE_OF})
+_GROWING_WORDS: Final = frozenset({(Operator.IS, True), (Operator.EMPTY, False)})
+_SHRINKING_WORDS: Final = frozenset({(Operator.IS, False), (Operator.EMPTY, True)})
 
 
 def _field_test(atom: Atom) -> Test:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final, assert_never
+from typing import Any
 
 from gateway.domain.signal import DetectorRun, SignalValue
 from gateway.domain.verdict import (
@@ -24,19 +24,7 @@ from gateway.domain.verdict import (
 )
 from gateway.domain.vocabulary import Effect, Provenance, RuleMode, RuleStatus, SignalStatus, strictest
 from gateway.policy.compiled import CompiledRule
-from gateway.policy.condition import (
-    FALSE,
-    TRUE,
-    UNKNOWN,
-    Atom,
-    Condition,
-    Group,
-    Junction,
-    Operator,
-    Sight,
-    compile_test,
-    positive_atoms,
-)
+from gateway.policy.condition import FALSE, TRUE, UNKNOWN, Failure, Sight
 from gateway.policy.view import View
 
 Judged = tuple[CompiledRule, RuleOutcome, bool]
@@ -52,7 +40,7 @@ def decide(evidence: Evidence, *, view: View, policy: str, now: dt.datetime) -> 
     4. points of the enforced outcomes above allow add up, and a score reached is one more outcome
     5. the strictest enforced effect wins, obligations of all enforced outcomes unite
     """
-    failed = _failed(evidence.runs, view)
+    failed = failed_detectors(evidence.runs, view)
     candidates = view.candidates(evidence, failed)
     if not candidates:  # no points, so no score either
         return Verdict(phase=evidence.phase, effect=Effect.ALLOW, policy=policy, evaluated=view.evaluated)
@@ -96,7 +84,7 @@ def _judge(rule: CompiledRule, sight: Sight, now: dt.datetime, *, observed: bool
     else:
         status, why = _why_unknown(rule, sight)
         # A failed detector may still have seen enough in one text: that its other texts are unknown lifts nothing.
-        seen = settled(rule.condition, sight) == TRUE
+        seen = rule.settled(sight) == TRUE
         effect = strictest(rule.on_error, rule.effect) if seen else rule.on_error
     if exception:
         effect = Effect.ALLOW
@@ -112,12 +100,18 @@ def _judge(rule: CompiledRule, sight: Sight, now: dt.datetime, *, observed: bool
     return rule, outcome, seen
 
 
-def _failed(runs: Mapping[str, DetectorRun], view: View) -> dict[str, DetectorRun | None]:
-    failed: dict[str, DetectorRun | None] = {}
+def failed_detectors(runs: Mapping[str, DetectorRun], view: View) -> dict[str, Failure]:
+    """The detectors that the rules need and that did not end in `ok`, or are older than a set asks for."""
+    failed: dict[str, Failure] = {}
     for detector, minimum in view.detectors:
         run = runs.get(detector)
-        if run is None or run.status is not SignalStatus.OK or (minimum and _older(run.version, minimum)):
-            failed[detector] = run
+        if run is None:
+            failed[detector] = Failure(RuleStatus.NOT_RUN, f"{detector}: not_run")
+        elif run.status is not SignalStatus.OK:
+            status = RuleStatus.NOT_RUN if run.status is SignalStatus.NOT_RUN else RuleStatus.ERROR
+            failed[detector] = Failure(status, f"{detector}: {run.status.value} {run.reason}".rstrip())
+        elif minimum and _older(run.version, minimum):
+            failed[detector] = Failure(RuleStatus.ERROR, f"{detector}: version")
     return failed
 
 
@@ -145,66 +139,25 @@ def _mode(rule: CompiledRule, fields: Mapping[str, FieldValue]) -> RuleMode:
 
 def _why_matched(rule: CompiledRule, sight: Sight) -> tuple[str, ...]:
     """The atoms that argued for the match; a match without any is one by what was absent."""
-    true = tuple(atom.text for atom in positive_atoms(rule.condition) if compile_test(atom)(sight) == TRUE)
-    return true or ("always" if isinstance(rule.condition, Group) and not rule.condition.members else "absence",)
+    true = tuple(leaf.text for leaf in rule.leaves if leaf.argues and leaf.test(sight) == TRUE)
+    return true or (("absence",) if rule.leaves else ("always",))
 
 
 def _why_unknown(rule: CompiledRule, sight: Sight) -> tuple[RuleStatus, tuple[str, ...]]:
     """What was missing; `not_run` if all that was missing is detectors that nobody ran."""
     reasons: set[str] = set()
     status = RuleStatus.NOT_RUN
-    for detector in rule.detectors & sight.failed.keys():
-        run = sight.failed[detector]
-        if run is None or run.status is SignalStatus.NOT_RUN:
-            reasons.add(f"{detector}: not_run{f' {run.reason}' if run is not None and run.reason else ''}")
-            continue
-        status = RuleStatus.ERROR
-        stated = f"{run.status.value} {run.reason}".rstrip() if run.status is not SignalStatus.OK else "version"
-        reasons.add(f"{detector}: {stated}")
-    for atom in _unknown_atoms(rule.condition, sight):
-        if atom.detector not in sight.failed:
+    for leaf in rule.leaves:
+        failure = sight.failed.get(leaf.detector)
+        if failure is not None:
+            reasons.add(failure.why)
+            if failure.status is RuleStatus.ERROR:
+                status = RuleStatus.ERROR
+        elif leaf.test(sight) == UNKNOWN:
             status = RuleStatus.ERROR
-            reasons.add(f"{atom.name}: {'missing' if sight.fields.get(atom.name) is None else 'malformed'}")
+            missing = not leaf.detector and sight.fields.get(leaf.atom.name) is None
+            reasons.add(f"{leaf.atom.name}: {'missing' if missing else 'malformed'}")
     return status, tuple(sorted(reasons))
-
-
-def _unknown_atoms(condition: Condition, sight: Sight) -> list[Atom]:
-    if isinstance(condition, Group):
-        return [atom for member in condition.members for atom in _unknown_atoms(member, sight)]
-    return [condition] if compile_test(condition)(sight) == UNKNOWN else []
-
-
-_GROWING: Final = frozenset({Operator.GT, Operator.GTE, Operator.ANY_OF, Operator.ALL_OF})
-_SHRINKING: Final = frozenset({Operator.LT, Operator.LTE, Operator.NONE_OF})
-
-
-def settled(condition: Condition, sight: Sight) -> int:
-    """The truth that holds however the texts turn out that a failed detector did not finish.
-
-    Scores, counts, flags and kinds of a phase can only grow with more text. So an atom that asks for more is true
-    once its partial value satisfies it, one that asks for less is false once its partial value breaks it.
-    """
-    if isinstance(condition, Group):
-        parts = [settled(member, sight) for member in condition.members]
-        match condition.junction:
-            case Junction.ALL:
-                return min(parts, default=TRUE)
-            case Junction.ANY:
-                return max(parts, default=FALSE)
-            case Junction.NONE:
-                return TRUE - max(parts, default=FALSE)
-            case _:
-                assert_never(condition.junction)
-    if condition.detector not in sight.failed:
-        return compile_test(condition)(sight)
-    complete = compile_test(condition)(Sight(sight.values, sight.fields, {}))
-    grows = condition.operator in _GROWING or (
-        condition.operator in {Operator.IS, Operator.EMPTY} and condition.operand is (condition.operator is Operator.IS)
-    )
-    shrinks = condition.operator in _SHRINKING or (condition.operator in {Operator.IS, Operator.EMPTY} and not grows)
-    if (grows and complete == TRUE) or (shrinks and complete == FALSE):
-        return complete
-    return UNKNOWN
 
 
 def merger(

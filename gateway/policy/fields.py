@@ -19,7 +19,7 @@ class FieldType(StrEnum):
 ValueType = SignalType | FieldType
 
 _ALL: Final = frozenset(Phase)
-_AFTER_RETRIEVAL: Final = frozenset({Phase.PASSAGE, Phase.ANSWER, Phase.TOOL_CALL})
+_AFTER_RETRIEVAL: Final = frozenset({Phase.ANSWER, Phase.TOOL_CALL})
 
 
 class Field(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from gateway.domain.errors import Fault
 from gateway.domain.verdict import Escalation
 from gateway.domain.vocabulary import Effect, Phase, RedactOperator, RuleMode, SignalType, strictest
 from gateway.policy.compiled import CompiledException, CompiledRule, RedactPlan, Scope, Share
-from gateway.policy.condition import Condition, Operator, atoms, compile_test, positive_atoms
+from gateway.policy.condition import Condition, Operator, atoms, compile_settled, compile_test, leaves, positive_atoms
 from gateway.policy.conditions import ConditionReader
 from gateway.policy.schema import Canary, Release, Rule, Severity
 from gateway.policy.source import Source
@@ -82,6 +82,8 @@ class RuleCompiler:
             provenances=frozenset(rule.provenance),
             condition=condition,
             test=compile_test(condition),
+            settled=compile_settled(condition),
+            leaves=leaves(condition),
             triggers=triggers(condition),
             detectors=frozenset(atom.detector for atom in named if atom.is_signal),
             field_names=frozenset(atom.name for atom in named if not atom.is_signal),

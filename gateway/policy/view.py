@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from gateway.domain.signal import DetectorRun
 from gateway.domain.verdict import Evidence
 from gateway.domain.vocabulary import Effect, Phase, RuleMode, SignalType
 from gateway.policy.compiled import CompiledRule, CompiledScoring, Levels
-from gateway.policy.condition import atoms
+from gateway.policy.condition import Failure, atoms
 from gateway.policy.fields import FIELDS, FieldType, ValueType
 from gateway.policy.signals import detector_of
 from gateway.policy.triggers import ANY_VALUE
@@ -93,7 +92,7 @@ class View:
         }
         self._field_names = tuple(sorted(name for name in by_name if name in FIELDS))
 
-    def candidates(self, evidence: Evidence, failed: Mapping[str, DetectorRun | None]) -> frozenset[int]:
+    def candidates(self, evidence: Evidence, failed: Mapping[str, Failure]) -> frozenset[int]:
         """Indexes of the rules that may end in anything but not matched: a superset."""
         found = self._always
         for values in evidence.values.values():
