@@ -40,8 +40,22 @@ _INVISIBLE_CLASS: Final = (
 _INVISIBLE: Final = re.compile(f"[{_INVISIBLE_CLASS}]")
 _MARK_CLASS: Final = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _MARKS: Final = re.compile(f"[{_MARK_CLASS}]+")
-# An ASCII character may be the base of a mark, so it belongs to the stretch that follows it.
-_STRETCH: Final = re.compile("[\x00-\x7f]?[^\x00-\x7f]+")
+# White circled and squared letters fold by NFKC; the black ones are symbols without a decomposition.
+_BLACK_LETTERS: Final = {base + i: chr(ord("A") + i) for base in (0x1F150, 0x1F170) for i in range(26)}
+# Where NFKC can change a single character: all planes that hold any, without ideographs and Hangul syllables.
+_FOLDING_BLOCKS: Final = (range(0xA0, 0x3400), range(0xA000, 0xAC00), range(0xF900, 0x20000), range(0x2F800, 0x2FA20))
+
+
+def _folding_characters() -> str:
+    return "".join(
+        char for block in _FOLDING_BLOCKS for char in map(chr, block) if not unicodedata.is_normalized("NFKC", char)
+    )
+
+
+# Stretches that steps 1 and 2 change, with the character before them, which may be the base of their marks. RE2
+# finds them at 2 ns a byte; the loop over characters sees nothing else.
+_ODD_CLASS: Final = f"{_INVISIBLE_CLASS}{_MARK_CLASS}{_folding_characters()}{''.join(map(chr, _BLACK_LETTERS))}"
+_ODD: Final = re2.compile(f"(?s:.)?[{_ODD_CLASS}]+".encode())
 
 # Letters of Cyrillic, Greek, Armenian, Cherokee and the phonetic blocks by the Latin letter they look like, in hex.
 _LOOKALIKES_OF: Final = {
@@ -101,22 +115,15 @@ _LOOKALIKES_OF: Final = {
     "ú": "03cd",
 }
 _LOOKALIKES: Final = {int(code, 16): latin for latin, codes in _LOOKALIKES_OF.items() for code in codes.split()}
-# White circled and squared letters fold by NFKC; the black ones are symbols without a decomposition.
-_BLACK_LETTERS: Final = {base + i: chr(ord("A") + i) for base in (0x1F150, 0x1F170) for i in range(26)}
-_TO_LATIN: Final = _LOOKALIKES | _BLACK_LETTERS
-_LOOKALIKE_CLASS: Final = "".join(map(chr, _TO_LATIN))
-_LOOKALIKE: Final = re.compile(f"[{_LOOKALIKE_CLASS}]")
-_WORD: Final = re.compile("[\\w\U0001f150-\U0001f189]+")
-_OTHER_SCRIPT: Final = re.compile("[\u0370-\u058f\u13a0-\u13ff\u1f00-\u1fff\uab70-\uabbf]")
-_LATIN: Final = re.compile("[A-Za-z\u00c0-\u024f]")
-_SHORTEST_DISGUISE: Final = 3  # letters; a shorter word without a Latin letter is a preposition
-
-# RE2 tells in one fast pass whether a text needs the slow path at all.
-_HAS_ODD: Final = re2.compile(f"[{_INVISIBLE_CLASS}{_MARK_CLASS}]".encode())
-_HAS_DISGUISE: Final = re2.compile(
-    rf"(?:^|[^\pL\pN_])[\p{{Latin}}0-9_{_LOOKALIKE_CLASS}]*[{_LOOKALIKE_CLASS}][\p{{Latin}}0-9_{_LOOKALIKE_CLASS}]*"
-    rf"(?:$|[^\pL\pN_])".encode()
+_LOOKALIKE: Final = "".join(map(chr, _LOOKALIKES))
+_LATIN: Final = rf"[\p{{Latin}}0-9_{_LOOKALIKE}]"
+# A disguised word: all its letters are or look Latin. One of two letters is too likely a Cyrillic preposition.
+_DISGUISE: Final = (
+    rf"(?:^|[^\pL\pN_])((?:[{_LOOKALIKE}]{_LATIN}{_LATIN}|{_LATIN}[{_LOOKALIKE}]{_LATIN}|{_LATIN}{_LATIN}+[{_LOOKALIKE}])"
+    rf"{_LATIN}*)(?:$|[^\pL\pN_])"
 )
+_DISGUISED: Final = re2.compile(_DISGUISE.encode())
+_NOT_PLAIN: Final = re2.compile(f"[{_ODD_CLASS}]|{_DISGUISE}".encode())
 
 _LEET: Final = str.maketrans("0134578@$!|", "oieastbasil")
 _LEET_SIGN: Final = re.compile("[0134578@$!|]")
@@ -187,11 +194,9 @@ def rewrite(text: str, edits: Sequence[Edit]) -> View:
 def normalise(text: str, *, leet: bool = False) -> View:
     """The text as a reader sees it; see the head of this module. Without `leet` it is idempotent."""
     view = View(text)
-    if not text.isascii():
-        if _HAS_ODD.search(_encoded(text)) or not unicodedata.is_normalized("NFKC", text):
-            view = rewrite(text, _plain_edits(text))
-        if _HAS_DISGUISE.search(_encoded(view.text)):
-            view = View(_WORD.sub(_latin_word, view.text), view.edits, view.starts)
+    if not text.isascii() and _NOT_PLAIN.search(_encoded(text)) is not None:
+        view = rewrite(text, _plain_edits(text))
+        view = View(_undisguised(view.text), view.edits, view.starts)
     if leet and _LEET_SIGN.search(view.text):
         view = View(_LEET_WORD.sub(_unleet_word, view.text), view.edits, view.starts)
     return view
@@ -208,17 +213,31 @@ def fold_case(text: str) -> View:
 
 
 def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")  # a lone surrogate is no reason to fail
+    return text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, one character like itself
 
 
 def _plain_edits(text: str) -> list[Edit]:
-    """Steps 1 and 2, only in those stretches that they change."""
+    """Steps 1 and 2."""
     edits: list[Edit] = []
-    for match in _STRETCH.finditer(text):
-        stretch = match.group()
-        if _INVISIBLE.search(stretch) or _MARKS.search(stretch) or not unicodedata.is_normalized("NFKC", stretch):
-            edits += _cluster_edits(stretch, match.start())
+    data, offset, place = _encoded(text), 0, 0
+    for match in _ODD.finditer(data):
+        start, end = match.span()
+        place += len(data[offset:start].decode())
+        stretch = data[start:end].decode()
+        edits += _cluster_edits(stretch, place)
+        offset, place = end, place + len(stretch)
     return edits
+
+
+def _undisguised(text: str) -> str:
+    """Step 3: as many characters as before."""
+    data, place = _encoded(text), 0
+    pieces: list[str] = []
+    while (match := _DISGUISED.search(data, place)) is not None:
+        start, end = match.span(1)
+        pieces += (data[place:start].decode(), data[start:end].decode().translate(_LOOKALIKES))
+        place = end
+    return "".join((*pieces, data[place:].decode())) if pieces else text
 
 
 def _cluster_edits(stretch: str, offset: int) -> list[Edit]:
@@ -240,17 +259,7 @@ def _cluster_edits(stretch: str, offset: int) -> list[Edit]:
 
 @lru_cache(maxsize=4096)
 def _plain(cluster: str) -> str:
-    return _MARKS.sub("", unicodedata.normalize("NFKC", cluster))
-
-
-def _latin_word(match: re.Match[str]) -> str:
-    word = match.group()
-    if _LOOKALIKE.search(word) is None:
-        return word
-    folded = word.translate(_TO_LATIN)
-    if _OTHER_SCRIPT.search(folded):
-        return word
-    return folded if len(word) >= _SHORTEST_DISGUISE or _LATIN.search(word) else word
+    return _MARKS.sub("", unicodedata.normalize("NFKC", cluster.translate(_BLACK_LETTERS)))
 
 
 def _unleet_word(match: re.Match[str]) -> str:
@@ -290,7 +299,7 @@ _FLAG_RUN: Final = re.compile("[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}
 
 def hidden_runs(text: str) -> list[HiddenRun]:
     """Runs of invisible characters that carry a text, sorted by place; flags and emoji are none."""
-    if text.isascii() or _HAS_ODD.search(_encoded(text)) is None:
+    if text.isascii() or _ODD.search(_encoded(text)) is None:
         return []
     runs = [
         HiddenRun(start=match.start(), end=match.end(), carrier=carrier, text=read(match.group()))
