@@ -183,7 +183,7 @@ class Pipeline:
         settings = self._settings.retrieval
         if not _wants_passages(exchange, settings):
             return
-        query = exchange.redactor.pseudonyms.strip(exchange.question)
+        query = exchange.redactor.pseudonyms.without_tokens(exchange.question)
         exchange.retrieval = await self._ports.retriever.retrieve(exchange.principal, query)  # 7 retrieve
         if exchange.retrieval.status is not RetrievalStatus.OK and settings.on_failure == "refuse":
             exchange.stop(Effect.REFUSE, f"gateway.retrieval_{exchange.retrieval.status.value}", message=_NO_SOURCES)

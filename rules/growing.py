@@ -7,13 +7,17 @@ as a beginning, since the code point after it may extend it or decide a word bou
 """
 
 import re
+from collections.abc import Sequence
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as sre_parser  # type: ignore[attr-defined]
 from typing import Any, Final
 
 import re2
 
+from rules.normalise import normalise
+
 _MAX_CHARS: Final = 2_000_000  # of the joined expression; beyond it RE2's program would not fit
+_MEMORY: Final = 256 << 20  # bytes; a bound and not a reservation
 _CATEGORIES: Final = {
     sre.CATEGORY_DIGIT: r"\d",
     sre.CATEGORY_NOT_DIGIT: r"\D",
@@ -53,15 +57,36 @@ def beginnings(expression: str) -> str:
     return f"(?{flags}:{derived})" if flags else f"(?:{derived})"
 
 
-def compile_growing(expressions: list[str]) -> Any:
-    """One RE2 program that finds the earliest start of a growing match at the end of a text."""
-    joined = "|".join(expressions)
-    if len(joined) > _MAX_CHARS:
-        raise UnsupportedExpressionError("cannot derive beginnings: the expressions are too large together")
-    options = re2.Options()
-    options.max_mem = 256 << 20
-    options.log_errors = False
-    return re2.compile(rf"(?:{joined})\z", options=options)
+class GrowingMatches:
+    """Finds the earliest start of a growing match at the end of a text, as received and as a reader sees it
+    (invisible characters do not end a match). Raises `UnsupportedExpressionError` if the program is too large."""
+
+    __slots__ = ("_program",)
+
+    def __init__(self, expressions: Sequence[str]) -> None:
+        joined = "|".join(expressions)
+        if len(joined) > _MAX_CHARS:
+            raise UnsupportedExpressionError("cannot derive beginnings: the expressions are too large together")
+        options = re2.Options()
+        options.max_mem = _MEMORY
+        options.log_errors = False
+        options.never_capture = True
+        self._program = re2.compile(rf"(?:{joined})\z", options=options)
+
+    def start(self, text: str) -> int | None:
+        """Code points of `text`; `None` if nothing is growing."""
+        match = self._program.search(text)
+        start: int | None = match.start() if match else None
+        if text.isascii():
+            return start
+        view = normalise(text)
+        if view.text == text:
+            return start
+        seen = self._program.search(view.text)
+        if seen is None:
+            return start
+        at = view.span(seen.start(), seen.end())[0]
+        return at if start is None else min(start, at)
 
 
 def _flag_letters(flags: int) -> str:

@@ -22,7 +22,7 @@ class GrowthIndex:
     def __init__(
         self,
         expressions: Mapping[str, Sequence[str] | None],
-        compile_growing: Callable[[list[str]], Growing],
+        compile_growing: Callable[[Sequence[str]], Growing],
     ) -> None:
         self._expressions = expressions
         self._compile = compile_growing

@@ -76,7 +76,7 @@ class PseudonymMap:
             text,
         )
 
-    def strip(self, text: str) -> str:
+    def without_tokens(self, text: str) -> str:
         """`text` without the stand-ins of this map, for a search that they would only mislead."""
         if not self._by_token:
             return text

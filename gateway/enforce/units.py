@@ -4,8 +4,8 @@ Where the cuts fall is a function of the text alone, never of the chunks in whic
 once, from the text of its unit and the single code point after it. Streaming and not streaming therefore judge the
 same units and release the same text (I5).
 
-A boundary is refused where a match may be growing across it: `growing` is an RE2 expression for every beginning of
-a match that a detector may still see completed. What it holds back stays in the unit until it can no longer
+A boundary is refused where a match may be growing across it: `growing` knows every beginning of a match that
+a detector may still see completed. What it holds back stays in the unit until it can no longer
 become a match, so that no detector sees half of one.
 """
 
@@ -36,13 +36,11 @@ class Granularity(StrEnum):
 
 
 class Growing(Protocol):
-    """A compiled expression that matches from the start of a growing match to the end of the text (RE2)."""
+    """Knows every beginning of a match that a detector may still see completed."""
 
-    def search(self, text: str) -> "_Match | None": ...
-
-
-class _Match(Protocol):
-    def start(self) -> int: ...
+    def start(self, text: str) -> int | None:
+        """The earliest place from which a match may be growing at the end of `text`; `None` if none is."""
+        ...
 
 
 class UnitSplitter:
@@ -104,5 +102,5 @@ class UnitSplitter:
             return False
         if self._growing is None:
             return True
-        match = self._growing.search(self._pending[: end + 1])
-        return match is None or match.start() >= end
+        start = self._growing.start(self._pending[: end + 1])
+        return start is None or start >= end

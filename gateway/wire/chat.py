@@ -193,7 +193,8 @@ def _messages(body: Body, max_messages: int) -> list[dict[str, Any]]:
         where = f"messages[{index}]"
         if not isinstance(message, dict):
             raise RequestError(f"`{where}` must be an object", param=where)
-        if message.get("role") not in _ROLES:
+        role = message.get("role")
+        if not isinstance(role, str) or role not in _ROLES:
             known = ", ".join(_ROLES)
             raise RequestError(f"`{where}.role` must be one of {known}", param=f"{where}.role")
         content = message.get("content")

@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import NOW, WORDS, FakeInspector, FakePolicy
@@ -15,8 +14,9 @@ from gateway.enforce.answer import AnswerPlan, AnswerRelease
 from gateway.enforce.pseudonyms import PseudonymMap
 from gateway.enforce.redaction import Redactor
 from gateway.enforce.units import Granularity
+from rules.growing import GrowingMatches
 
-GROWING = re2.compile("(?:" + "|".join(beginning for _, beginning in WORDS.values()) + r")\z")
+GROWING = GrowingMatches([beginning for _, beginning in WORDS.values()])
 REDACT = {"PERSON": Effect.REDACT, "CARD": Effect.REDACT}
 REFUSE = {**REDACT, "forbidden": Effect.REFUSE}
 

@@ -117,10 +117,10 @@ class TestPseudonyms:
         names = PseudonymMap()
         assert names.restore(names.token("PERSON", "Zoe", restorable=False)) == "<PERSON_1>"
 
-    def test_strip_removes_only_our_own(self):
+    def test_without_tokens_removes_only_our_own(self):
         names = PseudonymMap(["<X_1>"])
         names.token("PERSON", "Zoe")
-        assert names.strip("ask <PERSON_1> about <X_1>") == "ask   about <X_1>"
+        assert names.without_tokens("ask <PERSON_1> about <X_1>") == "ask   about <X_1>"
 
     def test_representation_shows_no_value(self):
         names = PseudonymMap()
