@@ -13,10 +13,10 @@ from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.text import Secret
 from gateway.settings import ModelSettings
 from gateway.upstream.endpoint import Endpoint, Timeouts
-from gateway.upstream.faults import from_stream, malformed
+from gateway.upstream.faults import malformed
 from gateway.upstream.retry import Waiting
 from gateway.upstream.sse import SseEvent, SseParser, SseTooLong
-from gateway.upstream.wire import DONE, ChunkReader, check_reply, decode_object
+from gateway.upstream.wire import DONE, ChunkReader, check_reply
 
 PROVIDER: Final = "openai"
 _PATH: Final = "/chat/completions"
@@ -50,7 +50,7 @@ class OpenAiUpstream:
         """The whole answer, asked for without streaming even if the client streams (a policy may need it whole)."""
         body = {key: value for key, value in request.body.items() if key not in {"stream", "stream_options"}}
         body["model"] = self.model
-        reply = await self._endpoint.post(_PATH, _encode(body), accept=_JSON, exchange=request.exchange)
+        reply = await self._endpoint.post(_PATH, msgspec.json.encode(body), accept=_JSON, exchange=request.exchange)
         try:
             raw = await reply.read_all()
         finally:
@@ -59,7 +59,7 @@ class OpenAiUpstream:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Body, None]:
         """Chunks as they arrive. Raises `UpstreamError`, also after chunks; closing it closes the connection."""
-        body = _encode({**request.body, "model": self.model, "stream": True})
+        body = msgspec.json.encode({**request.body, "model": self.model, "stream": True})
         reply = await self._endpoint.post(_PATH, body, accept=_EVENTS, exchange=request.exchange)
         whole = False
         try:
@@ -70,7 +70,7 @@ class OpenAiUpstream:
                     if event.data == DONE:
                         whole = True
                         break
-                    yield chunks.read(event.data)
+                    yield chunks.read(event)
             chunks.finish()
         finally:
             if whole:
@@ -83,14 +83,6 @@ class OpenAiUpstream:
 
     def _events(self, parser: SseParser, part: bytes) -> list[SseEvent]:
         try:
-            events = parser.feed(part)
+            return parser.feed(part)
         except SseTooLong:
             raise malformed(self._name, "a line or an event that is too long") from None
-        for event in events:
-            if event.name == "error":
-                raise from_stream(self._name, decode_object(self._name, event.data).get("error"))
-        return events
-
-
-def _encode(body: Body) -> bytes:
-    return msgspec.json.encode(body)

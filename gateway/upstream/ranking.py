@@ -133,9 +133,10 @@ def _beside(matches: NDArray[np.float64], sizes: Sequence[int]) -> NDArray[np.fl
     result = np.zeros_like(matches)
     start = 0
     for size in sizes:
-        part = matches[start : start + size]
-        result[start + 1 : start + size] = part[:-1]
-        result[start : start + size - 1] = np.maximum(result[start : start + size - 1], part[1:])
+        part, target = matches[start : start + size], result[start : start + size]
+        if size > 1:
+            target[1:] = part[:-1]
+            target[:-1] = np.maximum(target[:-1], part[1:])
         start += size
     return result
 

@@ -10,6 +10,7 @@ import msgspec
 from gateway.domain.errors import UpstreamError
 from gateway.domain.model import Body
 from gateway.upstream.faults import from_stream, malformed
+from gateway.upstream.sse import SseEvent
 
 DONE = b"[DONE]"
 
@@ -44,11 +45,11 @@ class ChunkReader:
         self._open: set[int] = set()
         self._finished: set[int] = set()
 
-    def read(self, data: bytes) -> Body:
+    def read(self, event: SseEvent) -> Body:
         """One `chat.completion.chunk`, with `choices` present: clients crash without it. Raises `UpstreamError`."""
-        chunk = decode_object(self._model, data)
-        if chunk.get("error"):
-            raise from_stream(self._model, chunk["error"])
+        chunk = decode_object(self._model, event.data)
+        if chunk.get("error") or event.name == "error":
+            raise from_stream(self._model, chunk.get("error") or chunk)
         for choice in _choices(self._model, chunk, "delta"):
             index = choice.get("index", 0)
             if not isinstance(index, int):
