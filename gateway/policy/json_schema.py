@@ -26,5 +26,5 @@ def _any_value(kind: type) -> dict[str, Any]:
     if issubclass(kind, Scalar):
         return {"type": ["string", "number", "boolean"]}
     if issubclass(kind, Node):
-        return {}
+        return {"title": "A value of the type of its signal or field"}
     raise NotImplementedError(f"no json schema for `{kind.__name__}`")
