@@ -7,7 +7,9 @@ computed by the single expressions that the set named. `\\b`, `\\w` and `\\s` ar
 Thread-safe; the automata grow lazily inside RE2 under its own locks, within a fixed budget of memory.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -148,3 +150,15 @@ def bounded_findings(
                 Finding(start=span[0], end=span[1], kind=kind, score=score, detector=detector, evidence=evidence)
             )
     return findings
+
+
+def uncovered(candidates: Sequence[Finding], findings: Sequence[Finding]) -> list[Finding]:
+    """Those candidates that none of `findings` contains. A detector takes its most telling kind first."""
+    ordered = sorted(findings)
+    starts = [finding.start for finding in ordered]
+    reach = list(accumulate((finding.end for finding in ordered), max))
+    return [
+        candidate
+        for candidate in candidates
+        if (at := bisect_right(starts, candidate.start)) == 0 or reach[at - 1] < candidate.end
+    ]

@@ -1,14 +1,12 @@
 """The detector `secrets`."""
 
 import re
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from typing import Final
 
 from gateway.domain.signal import EMPTY_SCAN, Finding, Scan
 from gateway.domain.vocabulary import Placement, SignalType
-from rules.expressions import EXPRESSIONS_VERSION, ExpressionSet, Reading, bounded_findings, readings
+from rules.expressions import EXPRESSIONS_VERSION, ExpressionSet, Reading, bounded_findings, readings, uncovered
 from rules.secrets.formats import FORMATS
 from rules.secrets.plausible import is_stand_in
 
@@ -45,7 +43,7 @@ class SecretDetector:
         for reading in readings(text):
             for kind in self._set.hits(reading):
                 found = self._findings(kind, reading, len(text))
-                findings += _uncovered(found, findings)
+                findings += uncovered(found, findings)
         if not findings:
             return EMPTY_SCAN
         kinds = frozenset(finding.kind for finding in findings)
@@ -75,15 +73,3 @@ def _pem_block(text: str, start: int, end: int) -> tuple[int, int] | None:
     stop = last_line.end() if last_line else body.end()
     key = _PEM_BASE64.search(text, end, min(stop, end + _PEM_HEADERS))
     return None if key is None or is_stand_in(key.group()) else (start, stop)
-
-
-def _uncovered(candidates: Sequence[Finding], findings: Sequence[Finding]) -> list[Finding]:
-    """Those candidates that no finding of a more telling kind contains."""
-    ordered = sorted(findings)
-    starts = [finding.start for finding in ordered]
-    reach = list(accumulate((finding.end for finding in ordered), max))
-    return [
-        candidate
-        for candidate in candidates
-        if (at := bisect_right(starts, candidate.start)) == 0 or reach[at - 1] < candidate.end
-    ]
