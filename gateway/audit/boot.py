@@ -59,7 +59,7 @@ def record_boot(db: Connection, path: Path, author: Author, now: datetime) -> No
 
 
 def _tail(db: Connection) -> list[Row]:
-    return database.rows(db, "ORDER BY seq DESC LIMIT ?", (TAIL_EVENTS,))[::-1]
+    return list(database.rows(db, "ORDER BY seq DESC LIMIT ?", (TAIL_EVENTS,)))[::-1]
 
 
 def _lost_intents(db: Connection, path: Path) -> list[dict[str, Any]]:

@@ -125,10 +125,11 @@ def read_tip(db: sqlite3.Connection) -> Tip:
     return Tip(*row) if row else EMPTY
 
 
-def rows(db: sqlite3.Connection, clause: str, values: Sequence[Any] = ()) -> list[Row]:
-    """Stored events. `clause` is SQL of ours after `FROM events`, with `?` for the values."""
+def rows(db: sqlite3.Connection, clause: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+    """Stored events, read as they are asked for. `clause` is SQL of ours after `FROM events`, `?` for the values."""
     columns = "seq, id, type, ts, request, tenant, app, hash, body"
-    return [Row(*row) for row in db.execute(f"SELECT {columns} FROM events {clause}", values)]  # noqa: S608 see above
+    for row in db.execute(f"SELECT {columns} FROM events {clause}", values):  # noqa: S608 see above
+        yield Row(*row)
 
 
 def insert(db: sqlite3.Connection, events: list[Chained]) -> None:

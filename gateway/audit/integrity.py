@@ -28,8 +28,8 @@ class BadEvent(Struct, frozen=True, kw_only=True):
 
 
 class Links:
-    """Checks events one after the other against the event before. `log` is the expected name, "" for the name
-    that the first event has. Not thread-safe."""
+    """Checks events one after the other against the event before: `check` each, then `accept` it. `log` is the
+    expected name, "" for the name that the first event has. Not thread-safe."""
 
     __slots__ = ("log", "prev", "seq", "ts")
 
@@ -44,20 +44,19 @@ class Links:
         # 1 bytes and hash
         if type(row.body) is not bytes or type(row.hash) is not bytes:
             return "its bytes are not stored as bytes"
-        digest = hashlib.sha256(row.body).digest()
-        if digest != row.hash:
+        if hashlib.sha256(row.body).digest() != row.hash:
             return "its bytes do not have the stored hash"
         # 2 form
         event = _decode(row)
         if isinstance(event, str):
             return event
         # 3 place
-        fault = self._place_fault(event) or self._time_fault(event)
-        if fault:
-            return fault
+        return self._place_fault(event) or self._time_fault(event) or event
+
+    def accept(self, row: Row, event: dict[str, Any]) -> None:
+        """Take a checked event as the one before the next."""
         self.log, self.seq, self.ts = event["log"], event["seq"], event["ts"]
-        self.prev = f"sha256:{digest.hex()}"
-        return event
+        self.prev = f"sha256:{row.hash.hex()}"
 
     def start_within(self, row: Row) -> None:
         """Take the first row as given: what was before it is not looked at."""
@@ -100,6 +99,7 @@ def check_links(rows: Iterable[Row], log: str) -> BadEvent | None:
         result = links.check(row)
         if isinstance(result, str):
             return BadEvent(seq=row.seq, id=row.id, what=result)
+        links.accept(row, result)
     return None
 
 

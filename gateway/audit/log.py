@@ -73,7 +73,7 @@ class SqliteAuditLog:
             boot_file,
             turn,
             group_max_events=group_max_events,
-            lock_timeout_s=append_timeout_s,
+            lock_timeout_s=append_timeout_s / 2,  # so that callers learn the reason before their time is up
             clock=clock,
         )
         return cls(path, author, writer, append_timeout_s)

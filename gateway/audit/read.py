@@ -67,7 +67,7 @@ class AuditReader:
             while left is None or left > 0:
                 size = _CHUNK if left is None else min(_CHUNK, left)
                 clause = f"WHERE seq >= ? AND seq < ? {condition} ORDER BY seq {order} LIMIT ?"
-                found = database.rows(self._db, clause, (first, end, *values, size))
+                found = list(database.rows(self._db, clause, (first, end, *values, size)))
                 for row in found:
                     yield self._event(row)
                 if len(found) < size:

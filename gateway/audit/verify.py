@@ -106,8 +106,9 @@ def _first_bad(db: sqlite3.Connection, links: Links, exchanges: "Exchanges") -> 
     for row in _all_rows(db):
         event = links.check(row)
         fault = event if isinstance(event, str) else exchanges.follow(event)
-        if fault:
+        if isinstance(event, str) or fault:
             return BadEvent(seq=row.seq, id=row.id, what=fault)
+        links.accept(row, event)
     return None
 
 
@@ -115,9 +116,12 @@ def _all_rows(db: sqlite3.Connection) -> Iterator[Row]:
     """The events up to the one that is the last now."""
     end = database.read_tip(db).seq
     after = _BEFORE_ALL
-    while rows := database.rows(db, "WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", (after, end, _CHUNK)):
-        yield from rows
-        after = rows[-1].seq
+    more = True
+    while more:
+        more = False
+        for row in database.rows(db, "WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", (after, end, _CHUNK)):
+            yield row
+            after, more = row.seq, True
 
 
 class Exchanges:

@@ -1,0 +1,78 @@
+"""Logs in temporary folders, with a clock and ids that the test decides."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.audit.log import SqliteAuditLog
+from gateway.domain.event import Commitment, EventDraft, EventType
+
+START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+
+
+class Clock:
+    """Advances a millisecond with every look."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(milliseconds=1)
+        return self.now
+
+
+class Logs:
+    """Opens logs at one path and closes what the test left open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "audit.db"
+        self.clock = Clock()
+        self._ids = itertools.count()
+        self._opened: list[SqliteAuditLog] = []
+
+    def open(self, **changes: object) -> SqliteAuditLog:
+        settings: dict[str, object] = {
+            "log_name": "gateway.test/node-1",
+            "group_max_events": 64,
+            "append_timeout_s": 5.0,
+            "reserve_bytes": 0,
+            "clock": self.clock,
+            "ids": lambda: f"id-{next(self._ids):06d}",
+            "salts": lambda: os.urandom(32),
+        }
+        log = SqliteAuditLog.open(changes.pop("path", self.path), **{**settings, **changes})  # type: ignore[arg-type]
+        self._opened.append(log)
+        return log
+
+    def crash(self, log: SqliteAuditLog) -> None:
+        """What a killed process leaves behind: everything durable, and no lock on its boot file."""
+        log._writer._boot_file.close()
+
+    def close(self) -> None:
+        for log in self._opened:
+            log.close()
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Iterator[Logs]:
+    made = Logs(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def exchange() -> Callable[[str], tuple[EventDraft, EventDraft]]:
+    """The two events of an answered request."""
+
+    def make(request: str) -> tuple[EventDraft, EventDraft]:
+        about = {"request": request, "tenant": "acme", "app": "loans", "principal": "p:1"}
+        return (
+            EventDraft(type=EventType.INTENT, **about, body={"query": Commitment(text=f"question of {request}")}),
+            EventDraft(type=EventType.OUTCOME, **about, body={"effect": "allow", "score_e6": 700_000}),
+        )
+
+    return make
