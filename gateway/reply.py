@@ -11,10 +11,12 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from gateway.domain.model import Body
+from gateway.domain.passage import Passage
 from gateway.domain.verdict import Verdict
 from gateway.domain.vocabulary import Effect
 from gateway.enforce.answer import AnswerRelease
 from gateway.exchange import Exchange
+from gateway.retrieval.context import citations
 from gateway.settings import BlockMode
 from gateway.wire.answer import chunk_head, delta_of, finish, stopped_completion
 from gateway.wire.errors import error_body
@@ -85,7 +87,7 @@ def metadata(
     reasons: Sequence[str],
     *,
     redacted: Mapping[str, int] | None = None,
-    citations: Sequence[Mapping[str, Any]] = (),
+    cited: Sequence[Mapping[str, Any]] = (),
 ) -> Body:
     """The `gateway` object."""
     found: Body = {
@@ -95,7 +97,7 @@ def metadata(
         "rules": list(reasons),
         "redacted": {"query": exchange.query_redacted, "answer": dict(redacted or {})},
         "retrieval": exchange.retrieval.status.value,
-        "citations": list(citations),
+        "citations": list(cited),
         "unscanned": sorted(exchange.call.prompt.unscanned),
     }
     if exchange.case:
@@ -169,5 +171,21 @@ def stream_metadata(exchange: Exchange, release: AnswerRelease) -> Body:
         exchange.effect(release.effect),
         exchange.reasons(*release.verdicts),
         redacted=release.redacted,
-        citations=cited(exchange.shown, release.released_content),
+        cited=_cited(exchange.shown, release.released_content),
     )
+
+
+def _cited(passages: Sequence[Passage], answer: str) -> list[Body]:
+    """The passages that the released answer refers to, by the number in its text."""
+    return [
+        {
+            "number": citation.number,
+            "passage": citation.passage.id,
+            "document": citation.passage.doc,
+            "revision": citation.passage.revision,
+            "title": citation.passage.title,
+            "section": citation.passage.section,
+            "source": citation.passage.source,
+        }
+        for citation in citations(passages, answer).cited
+    ]

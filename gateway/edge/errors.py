@@ -2,8 +2,10 @@
 contract: string message, string or null elsewhere), and no text of an unexpected exception leaves."""
 
 import math
-from typing import Final
+from typing import Any, Final
 
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
 from msgspec import Struct
 
 from gateway.domain.errors import AdmissionDenied, GatewayError, GuardUnavailable, RequestError, UpstreamError
@@ -43,3 +45,14 @@ def error_reply(error: Exception, *, exchange: str) -> ErrorReply:
 
 def _plain(error: GatewayError, status: int, headers: dict[str, str]) -> ErrorReply:
     return ErrorReply(status=status, headers=headers, body=error_body(error.message, status=status, code=error.code))
+
+
+def http_exception_reply(request: Request[Any, Any, Any], error: Exception) -> Response[Body]:
+    """What Litestar raises itself (no such route, wrong method), in the same shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 503
+    if status >= 500:
+        answer = error_reply(error, exchange="")
+        return Response(answer.body, status_code=answer.status, headers=_NO_RETRY)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_request")
+    message = f"{request.method} {request.url.path} is not a route of this gateway"
+    return Response(error_body(message, status=status, code=code), status_code=status, headers=_NO_RETRY)

@@ -1,0 +1,272 @@
+"""The composition root: settings in, a running gateway out. The only file, with `detectors.py`, that names adapters."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from litestar import Litestar, asgi
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct, structs
+
+from gateway.audit.log import SqliteAuditLog
+from gateway.cases.desk import AuditedCaseDesk
+from gateway.cases.store import SqliteCaseStore
+from gateway.detectors import build_detectors, growth_index, installed_signals
+from gateway.domain.event import EventDraft, EventType
+from gateway.domain.ports import Admission, Embedder
+from gateway.domain.sealing import MasterKey, Purpose
+from gateway.domain.text import Secret
+from gateway.edge.cases import CasesWire
+from gateway.edge.door import Door
+from gateway.edge.errors import http_exception_reply
+from gateway.edge.health import Health, HealthWire
+from gateway.edge.openai import OpenAiWire
+from gateway.edge.openapi import OpenApiWire
+from gateway.exchange import Ports
+from gateway.identity.authenticator import KeyAuthenticator
+from gateway.identity.key_store import KeyStore
+from gateway.inspection.inspector import Inspector
+from gateway.limits.local import LocalAdmission
+from gateway.limits.shared import RedisAdmission
+from gateway.logs import configure_logging
+from gateway.pipeline import Pipeline
+from gateway.policy.bundle import Bundle
+from gateway.policy.load import load_bundle
+from gateway.retrieval.embedded import EmbeddedStore
+from gateway.retrieval.embedding import CachingEmbedder, MiniLmEmbedder
+from gateway.retrieval.retriever import PassageRetriever
+from gateway.retrieval.store import PassageStore
+from gateway.settings import ModelSettings, Settings, load_settings, resolve_redis_url, resolve_secret
+from gateway.upstream.breaker import Breaker
+from gateway.upstream.embeddings import BuiltinEmbeddings, EmbeddingRouter, Embeddings, OpenAiEmbeddings
+from gateway.upstream.extractive import ExtractiveUpstream
+from gateway.upstream.openai import OpenAiUpstream
+from gateway.upstream.router import Model, Route, Router
+
+AUDIT_FILE: Final = "audit.db"
+CASES_FILE: Final = "cases.db"
+IDENTITY_FILE: Final = "identity.db"
+INDEX_DIR: Final = "index"
+MASTER_KEY_FILE: Final = "master.key"
+_SALT_BYTES: Final = 32
+
+
+class Gateway(Struct, frozen=True, kw_only=True):
+    """The parts of one worker process that routes refer to."""
+
+    openai: OpenAiWire
+    cases: CasesWire
+    health: HealthWire
+    openapi: OpenApiWire
+    closing: AsyncExitStack
+
+
+async def start(settings: Settings, environ: Mapping[str, str]) -> Gateway:
+    """Open the stores, load the models, wire everything. Raises `ConfigurationError`: the gateway does not start."""
+    closing = AsyncExitStack()
+    try:
+        return await _wire(settings, environ, closing)
+    except BaseException:
+        await closing.aclose()
+        raise
+
+
+async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack) -> Gateway:
+    data = settings.data_dir
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    master = MasterKey.load_or_create(data / MASTER_KEY_FILE)
+    audit = open_audit(settings)
+    closing.callback(audit.close)
+    bundle = load_bundle(settings.policies, signals=installed_signals(settings.inspection), now=utc_now())
+    embedder = CachingEmbedder(MiniLmEmbedder())
+    detectors = build_detectors(bundle, settings.inspection, lambda: embedder)
+    inspector = Inspector(
+        detectors,
+        threads=settings.inspection.threads,
+        cache_bytes=settings.inspection.cache_bytes,
+        cache_key=master.derive(Purpose.INSPECTION_CACHE),
+        clock_us=_monotonic_us,
+    )
+    closing.callback(inspector.close)
+    store = open_store(settings, embedder)
+    closing.push_async_callback(store.close)
+    router = _router(settings, environ, embedder)
+    closing.push_async_callback(router.close)
+    embeddings = EmbeddingRouter(_embedding_models(settings, environ, embedder))
+    closing.push_async_callback(embeddings.close)
+    case_store = SqliteCaseStore.open(data / CASES_FILE, key=master.derive(Purpose.CASE_CONTENT))
+    closing.callback(case_store.close)
+    key_store = KeyStore.open(data / IDENTITY_FILE)
+    closing.callback(key_store.close)
+    admission = _admission(settings, environ, closing)
+    await audit.append(_activated(bundle))
+    ports = Ports(
+        policy=lambda: bundle,
+        inspector=inspector,
+        audit=audit,
+        cases=AuditedCaseDesk(case_store, audit, key=master.derive(Purpose.CASE_BINDING), ids=random_id),
+        retriever=PassageRetriever(
+            store,
+            embedder,
+            top_k=settings.retrieval.top_k,
+            max_context_chars=settings.retrieval.max_context_chars,
+            timeout_s=settings.retrieval.timeout_s,
+        ),
+        upstream=router,
+        embeddings=embeddings,
+        growth=growth_index(detectors),
+        clock=utc_now,
+        hash_key=master.derive(Purpose.HASH_REDACTION),
+    )
+    door = Door(
+        authenticator=KeyAuthenticator(key_store, master.derive(Purpose.PRINCIPAL_REF), utc_now),
+        admission=admission,
+        audit=audit,
+        server=settings.server,
+        clock=utc_now,
+        ids=ascending_id,
+    )
+    return Gateway(
+        openai=OpenAiWire(door, Pipeline(ports, settings), settings, created=int(utc_now().timestamp())),
+        cases=CasesWire(door, case_store),
+        health=HealthWire(lambda: Health(audit=audit.healthy)),
+        openapi=OpenApiWire(door),
+        closing=closing,
+    )
+
+
+def create_app(settings: Settings, environ: Mapping[str, str]) -> Litestar:
+    """The HTTP application of one worker process."""
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        gateway = await start(settings, environ)
+        app.state.gateway = gateway
+        try:
+            yield
+        finally:
+            await gateway.closing.aclose()
+
+    def route(path: str, serve: Callable[[Gateway], Callable[[Scope, Receive, Send], Any]]) -> Any:
+        async def handler(scope: Scope, receive: Receive, send: Send) -> None:
+            await serve(scope["litestar_app"].state.gateway)(scope, receive, send)
+
+        return asgi(path, copy_scope=False)(handler)
+
+    return Litestar(
+        route_handlers=[
+            route("/v1/chat/completions", lambda gateway: gateway.openai.chat_completions),
+            route("/v1/embeddings", lambda gateway: gateway.openai.embeddings),
+            route("/v1/models", lambda gateway: gateway.openai.models),
+            route("/v1/models/{name:path}", lambda gateway: gateway.openai.model),
+            route("/v1/gateway/cases/{case:str}", lambda gateway: gateway.cases.case),
+            route("/openapi.json", lambda gateway: gateway.openapi.document),
+            route("/health/live", lambda gateway: gateway.health.live),
+            route("/health/ready", lambda gateway: gateway.health.ready),
+        ],
+        lifespan=[lifespan],
+        exception_handlers={Exception: http_exception_reply},
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def from_environment() -> Litestar:
+    """The application as a worker process makes it, from the environment alone."""
+    settings = load_settings(None, os.environ)
+    configure_logging(settings.log_level)
+    return create_app(settings, os.environ)
+
+
+def open_audit(settings: Settings) -> SqliteAuditLog:
+    """This node's audit log. Raises `AuditUnavailable`."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return SqliteAuditLog.open(
+        settings.data_dir / AUDIT_FILE,
+        log_name=settings.audit.log_name,
+        group_max_events=settings.audit.group_max_events,
+        append_timeout_s=settings.audit.append_timeout_s,
+        reserve_bytes=settings.audit.reserve_bytes,
+        clock=utc_now,
+        ids=ascending_id,
+        salts=lambda: os.urandom(_SALT_BYTES),
+    )
+
+
+def open_store(settings: Settings, embedder: Embedder) -> PassageStore:
+    """The passage store that the settings name."""
+    return EmbeddedStore(settings.data_dir / INDEX_DIR, embedder=f"{embedder.name}@{embedder.version}")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def random_id() -> str:
+    """32 hex digits that nobody can guess."""
+    return os.urandom(16).hex()
+
+
+def ascending_id() -> str:
+    """32 hex digits: microseconds, then 72 random bits. Ascending ids keep an index compact."""
+    return f"{time.time_ns() // 1000:014x}{os.urandom(9).hex()}"
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+def _router(settings: Settings, environ: Mapping[str, str], embedder: Embedder) -> Router:
+    def model(configured: ModelSettings) -> Model:
+        if configured.provider == "extractive":
+            return ExtractiveUpstream(configured.name, embedder)
+        return OpenAiUpstream(configured, _secret(configured.api_key, environ))
+
+    return Router(
+        [
+            Route(
+                name=configured.name,
+                upstream=model(configured),
+                breaker=Breaker(
+                    failures=configured.breaker_failures, reset_s=configured.breaker_reset_s, clock=time.monotonic
+                ),
+                fallbacks=configured.fallbacks,
+            )
+            for configured in settings.models
+        ]
+    )
+
+
+def _embedding_models(settings: Settings, environ: Mapping[str, str], embedder: Embedder) -> dict[str, Embeddings]:
+    return {
+        configured.name: (
+            BuiltinEmbeddings(configured.name, embedder)
+            if configured.provider == "builtin"
+            else OpenAiEmbeddings(configured, _secret(configured.api_key, environ))
+        )
+        for configured in settings.embeddings
+    }
+
+
+def _admission(settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack) -> Admission:
+    if not settings.limits.redis_url:
+        return LocalAdmission(settings.limits, time.monotonic)
+    url = resolve_redis_url(settings.limits, environ).reveal()
+    shared = RedisAdmission.connect(structs.replace(settings.limits, redis_url=url), time.monotonic, node=random_id())
+    closing.push_async_callback(shared.close)
+    return shared
+
+
+def _secret(reference: str, environ: Mapping[str, str]) -> Secret | None:
+    return resolve_secret(reference, environ) if reference else None
+
+
+def _activated(bundle: Bundle) -> EventDraft:
+    sources = [{"set": source.name, "rules": len(source.set.rules)} for source in bundle.sources]
+    return EventDraft(
+        type=EventType.POLICY_ACTIVATE,
+        body={"policy": bundle.digest, "rules": len(bundle.rules), "sources": sources, "cause": "start"},
+    )

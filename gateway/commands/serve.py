@@ -1,0 +1,46 @@
+"""`gateway serve`: run the gateway."""
+
+import os
+
+import click
+import uvicorn
+
+from gateway.settings import CONFIG_VARIABLE, Settings
+
+
+@click.command("serve")
+@click.option("--host", help="Address to listen on; that of the settings if not given.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on; that of the settings if not given.")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; that of the settings if not given.")
+@click.pass_context
+def serve(context: click.Context, *, host: str | None, port: int | None, workers: int | None) -> None:
+    """Run the gateway until it is told to stop (SIGINT or SIGTERM)."""
+    settings: Settings = context.obj["settings"]
+    run(
+        settings,
+        config=context.obj["config"],
+        host=host or settings.server.host,
+        port=settings.server.port if port is None else port,
+        workers=workers or settings.server.workers,
+    )
+
+
+def run(settings: Settings, *, config: str, host: str, port: int, workers: int) -> None:
+    """Serve in this process, or in `workers` processes under a supervisor. Returns when told to stop."""
+    if config:
+        os.environ[CONFIG_VARIABLE] = config  # worker processes read it anew
+    uvicorn.run(
+        "gateway.app:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=int(settings.server.shutdown_grace_s),
+    )

@@ -1,0 +1,86 @@
+"""The detectors of this installation: part of the composition root, and with it the only place that names them.
+
+A detector is built only if a rule in force refers to it: a gateway without a rule on names loads no name model.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from rules.disclosure.detector import DisclosureDetector
+from rules.guardrails_hub.detector import GuardrailsDetector, guardrails_signals, load_validator
+from rules.topics.detector import TopicDetector
+
+from gateway.domain.errors import ConfigurationError
+from gateway.domain.ports import Detector, Embedder
+from gateway.domain.vocabulary import Placement, SignalType
+from gateway.enforce.growth import GrowthIndex
+from gateway.policy.bundle import Bundle
+from gateway.settings import InspectionSettings
+from rules.exfiltration.detector import ExfiltrationDetector
+from rules.growing import GrowingMatches
+from rules.injection.detector import InjectionDetector
+from rules.lists.detector import ListDetector
+from rules.patterns.detector import PatternDetector
+from rules.pii.detector import PiiDetector, PiiPatternDetector
+from rules.secrets.detector import SecretDetector
+
+_FIXED: Final = (
+    PiiDetector,
+    PiiPatternDetector,
+    SecretDetector,
+    InjectionDetector,
+    ExfiltrationDetector,
+    DisclosureDetector,
+)
+
+
+def installed_signals(settings: InspectionSettings) -> dict[str, SignalType]:
+    """The signals that policies may refer to, by full name, besides those that policies define themselves."""
+    found: dict[str, SignalType] = {}
+    for detector in _FIXED:
+        found.update(detector.signals)
+    for entry in settings.guardrails:
+        found.update(guardrails_signals(_guardrails_name(entry)))
+    return found
+
+
+def build_detectors(bundle: Bundle, settings: InspectionSettings, embedder: Callable[[], Embedder]) -> list[Detector]:
+    """The detectors that the bundle's rules need. Loads models: seconds for names, a fraction for embeddings."""
+    needed = frozenset[str]().union(*(rule.detectors for rule in bundle.rules))
+    makers: Mapping[str, Callable[[], Detector]] = {
+        "pii": lambda: PiiDetector(model=settings.spacy_model),
+        "pii_patterns": PiiPatternDetector,
+        "secrets": SecretDetector,
+        "injection": lambda: InjectionDetector(embedder()),
+        "exfiltration": ExfiltrationDetector,
+        "disclosure": DisclosureDetector,
+        "patterns": lambda: PatternDetector(bundle.patterns),
+        "lists": lambda: ListDetector(bundle.lists),
+        "topics": lambda: TopicDetector(bundle.topics, embedder()),
+    }
+    detectors = [make() for name, make in makers.items() if name in needed]
+    for entry in settings.guardrails:
+        name, _, target = entry.partition("=")
+        if name in makers:
+            raise ConfigurationError(f"a guardrails validator cannot be named `{name}`: that is a detector of ours")
+        if name in needed:
+            detectors.append(GuardrailsDetector(name, load_validator(target)))
+    return detectors
+
+
+def growth_index(detectors: Sequence[Detector]) -> GrowthIndex:
+    """How finely answers may be cut for each set of these detectors."""
+    return GrowthIndex(
+        {
+            detector.name: getattr(detector, "growing", None) if detector.placement is Placement.INLINE else None
+            for detector in detectors
+        },
+        GrowingMatches,
+    )
+
+
+def _guardrails_name(entry: str) -> str:
+    name, separator, target = entry.partition("=")
+    if not separator or ":" not in target:
+        raise ConfigurationError(f"`inspection.guardrails` entry `{entry}` must be `name=module:Class`")
+    return name

@@ -1,0 +1,200 @@
+"""`GET /openapi.json`: the contract of the routes, as an OpenAPI 3.1 document.
+
+The wire routes take any field beyond those described: unknown ones pass through to the model.
+"""
+
+from typing import Any, Final
+
+from litestar.types import Receive, Scope, Send
+
+from gateway import __version__
+from gateway.domain.model import Body
+from gateway.edge.door import Door, Entry
+from gateway.reply import Reply
+
+_STRING: Final = {"type": "string"}
+_ERROR: Final = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": _STRING,
+                "type": _STRING,
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+                "innererror": {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+            },
+        },
+        "gateway": {"$ref": "#/components/schemas/Gateway"},
+    },
+}
+_GATEWAY: Final = {
+    "type": "object",
+    "description": "what the gateway decided; never a matched value",
+    "required": ["id", "decision", "policy", "rules"],
+    "properties": {
+        "id": {**_STRING, "description": "resolves to the audit record"},
+        "decision": {"enum": ["allow", "flag", "redact", "escalate", "refuse"]},
+        "policy": {**_STRING, "description": "digest of the policies in force"},
+        "rules": {"type": "array", "items": _STRING},
+        "redacted": {"type": "object"},
+        "retrieval": {"enum": ["ok", "off", "error", "timeout"]},
+        "citations": {"type": "array", "items": {"type": "object"}},
+        "unscanned": {"type": "array", "items": _STRING},
+        "case": _STRING,
+        "poll": _STRING,
+        "expires": _STRING,
+    },
+}
+_MESSAGE: Final = {
+    "type": "object",
+    "required": ["role"],
+    "properties": {
+        "role": {"enum": ["system", "developer", "user", "assistant", "tool", "function"]},
+        "content": {
+            "anyOf": [
+                _STRING,
+                {"type": "null"},
+                {
+                    "type": "array",
+                    "items": {"type": "object", "required": ["type"], "properties": {"type": _STRING, "text": _STRING}},
+                },
+            ]
+        },
+    },
+}
+_CHAT_REQUEST: Final = {
+    "type": "object",
+    "required": ["model", "messages"],
+    "properties": {
+        "model": {**_STRING, "minLength": 1},
+        "messages": {"type": "array", "minItems": 1, "items": _MESSAGE},
+        "stream": {"type": ["boolean", "null"]},
+        "stream_options": {"type": ["object", "null"]},
+        "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 128},
+        "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 10},
+        "top_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        "max_tokens": {"type": ["integer", "null"], "minimum": 1},
+        "max_completion_tokens": {"type": ["integer", "null"], "minimum": 1},
+        "response_format": {"type": ["object", "null"]},
+        "tools": {"type": ["array", "null"]},
+        "stop": {"type": ["string", "array", "null"]},
+    },
+}
+_CHAT_ANSWER: Final = {
+    "type": "object",
+    "required": ["id", "object", "created", "model", "choices", "usage", "gateway"],
+    "properties": {
+        "id": _STRING,
+        "object": {"const": "chat.completion"},
+        "created": {"type": "integer"},
+        "model": _STRING,
+        "choices": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+        "usage": {"type": "object"},
+        "gateway": {"$ref": "#/components/schemas/Gateway"},
+    },
+}
+_EMBEDDINGS_REQUEST: Final = {
+    "type": "object",
+    "required": ["model", "input"],
+    "properties": {
+        "model": {**_STRING, "minLength": 1},
+        "input": {
+            "anyOf": [
+                {**_STRING, "minLength": 1},
+                {"type": "array", "minItems": 1, "items": {**_STRING, "minLength": 1}},
+            ]
+        },
+        "encoding_format": {"enum": ["float", "base64", None]},
+    },
+}
+_MODEL: Final = {
+    "type": "object",
+    "required": ["id", "object", "created", "owned_by"],
+    "properties": {"id": _STRING, "object": {"const": "model"}, "created": {"type": "integer"}, "owned_by": _STRING},
+}
+_LIST: Final = {
+    "type": "object",
+    "required": ["object", "data"],
+    "properties": {"object": {"const": "list"}, "data": {"type": "array"}},
+}
+_CASE: Final = {
+    "type": "object",
+    "required": ["id", "object", "state", "due", "expires"],
+    "properties": {"id": _STRING, "object": {"const": "gateway.case"}, "state": _STRING},
+}
+_HEALTH: Final = {"type": "object", "required": ["status"], "properties": {"status": _STRING}}
+
+
+def openapi_document() -> Body:
+    """The document; the same for every caller."""
+    chat = _operation("Chat completion", _ref("ChatAnswer"), request=_ref("ChatRequest"))
+    chat["responses"]["200"]["content"]["text/event-stream"] = {"schema": _STRING}
+    case_id = {"name": "case", "in": "path", "required": True, "schema": {**_STRING, "pattern": "^case_[0-9a-f]{32}$"}}
+    name = {"name": "name", "in": "path", "required": True, "schema": _STRING}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Answer gateway", "version": __version__},
+        "security": [{"key": []}],
+        "paths": {
+            "/v1/chat/completions": {"post": chat},
+            "/v1/embeddings": {"post": _operation("Embeddings", _ref("List"), request=_ref("EmbeddingsRequest"))},
+            "/v1/models": {"get": _operation("Models open to this key", _ref("List"))},
+            "/v1/models/{name}": {"get": {**_operation("One model", _ref("Model")), "parameters": [name]}},
+            "/v1/gateway/cases/{case}": {
+                "get": {**_operation("The state of an escalated case", _ref("Case")), "parameters": [case_id]}
+            },
+            "/openapi.json": {"get": _operation("This document", {"type": "object"})},
+            "/health/live": {"get": {**_operation("The process answers", _ref("Health")), "security": []}},
+            "/health/ready": {"get": {**_operation("Requests can be served", _ref("Health")), "security": []}},
+        },
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "schemas": {
+                "ChatRequest": _CHAT_REQUEST,
+                "ChatAnswer": _CHAT_ANSWER,
+                "EmbeddingsRequest": _EMBEDDINGS_REQUEST,
+                "List": _LIST,
+                "Model": _MODEL,
+                "Case": _CASE,
+                "Health": _HEALTH,
+                "Gateway": _GATEWAY,
+                "Error": _ERROR,
+            },
+        },
+    }
+
+
+class OpenApiWire:
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    async def document(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The document, for any valid key."""
+
+        async def serve(entry: Entry) -> Reply:
+            return Reply(headers={"x-request-id": entry.exchange}, body=openapi_document())
+
+        await self._door.run(scope, receive, send, method="GET", serve=serve)
+
+
+def _ref(name: str) -> Body:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _operation(summary: str, answer: Body, *, request: Body | None = None) -> dict[str, Any]:
+    error = {"description": "an error in the OpenAI shape", "content": {"application/json": {"schema": _ref("Error")}}}
+    operation: dict[str, Any] = {
+        "summary": summary,
+        "responses": {
+            "200": {"description": summary, "content": {"application/json": {"schema": answer}}},
+            "4XX": error,
+            "5XX": error,
+        },
+    }
+    if request is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": request}}}
+    return operation
