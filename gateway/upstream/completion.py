@@ -16,7 +16,9 @@ from gateway.domain.model import Body
 MAX_CHOICES: Final = 128  # as the API documents it
 MAX_STOPS: Final = 4
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
-_GROUP: Final = re.compile(r"\s*\S+(?:\s+\S+){0,3}\s*?")  # four words a chunk: as fast to read, cheap to judge
+_GROUP: Final = re.compile(
+    r"\s*\S+(?:\s+\S+){0,3}(?:\s+$)?|\s+$"
+)  # four words a chunk: as fast to read, cheap to judge
 
 
 class Options(Struct, frozen=True, kw_only=True):
