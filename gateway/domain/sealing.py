@@ -5,6 +5,7 @@ the master key by HKDF-SHA256 (RFC 5869), so that no two uses share a key and kn
 """
 
 import os
+import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -132,8 +133,7 @@ def _malformed(path: Path) -> str:
 
 def _create(path: Path, root: bytes) -> None:
     """Write a new key beside `path`, make it durable, and link it into place; an existing file wins."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(root.hex().encode() + b"\n")
@@ -149,4 +149,4 @@ def _create(path: Path, root: bytes) -> None:
         finally:
             os.close(folder)
     finally:
-        draft.unlink()
+        Path(draft).unlink()

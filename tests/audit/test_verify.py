@@ -237,10 +237,10 @@ def test_a_table_without_its_key_is_found(path: Path) -> None:
     assert (result.outcome, result.bad.seq, result.bad.what) == (Outcome.INVALID, 0, "the table of events was altered")
 
 
-async def test_a_damaged_page_of_the_file_is_a_verdict_that_names_the_place(path: Path, logs) -> None:
+def test_a_damaged_page_of_the_file_is_a_verdict_that_names_the_place(path: Path, logs) -> None:
     log = logs.open()
     for _ in range(30):
-        await log.append(EventDraft(type=EventType.INGEST))
+        log.append_blocking(EventDraft(type=EventType.INGEST))
     log.close()
     content = bytearray(path.read_bytes())
     page = content.index(b'"request":"r4"') // 4096 * 4096
