@@ -34,13 +34,13 @@ _CALENDAR: Final = frozenset(
 _ROLES: Final = frozenset(
     """
     account accountant admin administrator adviser advisor agent analyst applicant apr assistant atm auditor bank banker bearer
-    beneficiary bill board borrower bot branch broker budget business buyer caller card cardholder cashier chair chairman chief
+    beneficiary board borrower bot branch broker budget business buyer caller card cardholder cashier chair chairman chief
     child claim claimant client clerk colleague committee company compliance consultant contact cosigner counsel credit creditor
-    curie customer dad deposit debit debtor department director disclosure doctor dispute document driver email employee employer engineer executor
+    customer dad deposit debit debtor department director disclosure doctor dispute document driver email employee employer engineer executor
     faq fee fees finance form founder fraud guarantor guardian guest guide head holder hospital hotline hr id
     insurance interest internal invoice it kyc lawyer lender loan lost ltd madam manager member merchant minister mom
     mortgage mother father nurse officer operator overdraft overview owner partner patient payee payer payment payroll pin plan platinum
-    gold silver policy president principal procedure process product professor purpose rate receptionist recruiter
+    policy president principal procedure process product professor purpose rate receptionist recruiter
     reference relationship representative requirements reward rewards rule saver savings scope secretary section sender senior sir staff step student
     summary supervisor supplier support surgeon system table tax teacher team technician teller tenant terms the ticket trader
     transaction transfer treasurer trustee tutor underwriter user vendor verification warning wire workflow
@@ -48,62 +48,89 @@ _ROLES: Final = frozenset(
     date subject re fwd welcome sorry congratulations
     """.split()
 )
-_NEVER: Final = _PRODUCTS | _CALENDAR | _ROLES
-_PLAIN_ENGLISH_STARTS: Final = re.compile(
+_NO_SURNAMES: Final = frozenset(
+    """
+    account accounts alert app application balance bank benefit benefits bonus card cards checking code company conditions corp
+    credit credits department deposit exclusions fee fees form fund group guide id inc insurance limit limits llc loan loans
+    ltd mortgage number offer payment payments plan plans policy portal product products program programme purchase purchases
+    rate rates refund requirement requirements reward rewards rule rules savings section service services software statement
+    support system team terms tips transaction transactions transfer transfers university version
+    """.split()
+)
+"""The last word of a mention that is a thing."""
+
+_NEVER: Final = _PRODUCTS | _CALENDAR | _ROLES | _NO_SURNAMES
+_LEAD: Final = re.compile(
     r"(?i)(?:what|how|why|who|when|where|which|can|could|should|would|please|show|tell|explain|summari[sz]e|translate|write|"
     r"list|give|find|is|are|do|does|did|the|a|an|my|your|our|this|that|if|as|for|from|with|and|or|but|so|to|in|on|at|ask|call|"
-    r"e-?mail|contact|send|pay|visit|meet|see|open|close|select|click|enter|verify|confirm|submit|review|check|update|apply)\s+"
+    r"e-?mail|contact|send|pay|visit|meet|see|open|close|select|click|enter|verify|confirm|submit|review|check|update|apply|"
+    r"customer|client|patient|user|account holder|manager|agent|dear|hello|hi|hey|thanks|thank you|regards|sincerely)[ \t:,]+"
 )
 _EDGE: Final = re.compile(r"^[\W_]+|(?:['\u2019]s)?[\W_]*$")
 _WORD: Final = re.compile(r"[^\W_]+(?:[.'\u2019\-][^\W_]+)*")
+_ORDINAL: Final = re.compile(r"(?i)\d+(?:st|nd|rd|th|am|pm|%|k|m)?")
+_AGREED: Final = 0.9  # both models
+_PLACE_SCORE: Final = 0.4  # a city or a country alone says little
+_SURE: Final = 0.7  # of a single word without a capital or a digit
 
 
-def person_span(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """The name in a mention, or `None` if there is none: first line, without leading function words, greetings, a
-    possessive ending or punctuation; no digits; not only products, dates, roles; no short acronym; not a single
-    word in lower case."""
-    start, end = _trimmed(text, start, end)
-    value = text[start:end]
-    while (lead := _PLAIN_ENGLISH_STARTS.match(value)) is not None:
-        start += lead.end()
-        value = text[start:end]
-    words = [match.group() for match in _WORD.finditer(value)]
-    if not words or len(value) < 2 or any(char.isdigit() or char in "@/\\<>{}=|_#" for char in value):
-        return None
-    known = [_is_known(word) for word in words]
-    if (
-        all(known)
-        or (known[0] and len(words) == 2)
-        or any(word.lower() in _PRODUCTS for word in words if len(words) < 3)
-    ):
-        return None
-    if len(words) == 1:
-        word = words[0]
-        if word.islower() or len(word) < 2 or (word.isupper() and len(word) <= 5):
-            return None
-    return start, end
-
-
-def place_span(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """The place in a mention, or `None`: as for names, but digits may be part of it."""
-    start, end = _trimmed(text, start, end)
-    value = text[start:end]
-    words = [match.group() for match in _WORD.finditer(value)]
-    if not words or len(value) < 3 or all(_is_known(word) for word in words):
-        return None
-    if not any(char.isalpha() for char in value) or (len(words) == 1 and value.isupper() and len(value) <= 4):
-        return None
-    return start, end
-
-
-def mentions_in_lines(text: str, mention: Mention) -> list[Mention]:
-    """A mention that runs over a line end as one per line: models do not see that a line ends a name."""
-    parts: list[Mention] = []
+def judged(text: str, mention: Mention) -> list[Mention]:
+    """The names and places in a mention: one per line, since models do not see that a line ends a name, cut to the
+    words that matter, and none where the words cannot be meant."""
+    kept: list[Mention] = []
     start = mention.start
     for line in text[mention.start : mention.end].splitlines(keepends=True):
-        parts.append(Mention(start, start + len(line), mention.kind, mention.score))
+        span = _judge(text, start, start + len(line), mention)
+        if span is not None:
+            score = _PLACE_SCORE if mention.kind == "LOCATION" else mention.score
+            kept.append(Mention(*span, mention.kind, score))
         start += len(line)
-    return parts
+    return kept
+
+
+def with_agreement(mention: Mention) -> Mention:
+    """The score of a mention that two models share."""
+    if mention.kind != "PERSON":
+        return mention
+    return Mention(mention.start, mention.end, mention.kind, max(mention.score, _AGREED))
+
+
+def _judge(text: str, start: int, end: int, mention: Mention) -> tuple[int, int] | None:
+    start, end = _trimmed(text, start, end)
+    if mention.kind == "PERSON":
+        return _person(text, start, end)
+    value = text[start:end]
+    words = _words(value)
+    if not words or all(_is_known(word) for word in words) or words[-1].lower() in _NO_SURNAMES:
+        return None
+    if mention.kind == "ADDRESS":
+        alone = len(words) == 1 and not words[0].isdigit()
+        unclear = _ORDINAL.fullmatch(value) and not (value.isdigit() and len(value) >= 2)
+        return None if unclear or (alone and mention.score < _SURE) else (start, end)
+    acronym = len(words) == 1 and value.isupper() and len(value) <= 4
+    return None if acronym or len(value) < 3 or not any(map(str.isalpha, value)) else (start, end)
+
+
+def _person(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """The name, without leading function words and roles. None with digits or signs, for products, dates, roles and
+    things, for a short acronym and for a single word in lower case."""
+    while (lead := _LEAD.match(text, start, end)) is not None:
+        start = lead.end()
+    value = text[start:end]
+    words = _words(value)
+    if not words or len(value) < 2 or any(char.isdigit() or char in "@/\\<>{}=|_#" for char in value):
+        return None
+    if all(_is_known(word) for word in words) or words[-1].lower() in _NO_SURNAMES:
+        return None
+    if len(words) <= 2 and any(word.lower() in _PRODUCTS for word in words):
+        return None
+    if len(words) == 1 and (value.islower() or (value.isupper() and len(value) <= 5)):
+        return None
+    return start, end
+
+
+def _words(value: str) -> list[str]:
+    return [match.group() for match in _WORD.finditer(value)]
 
 
 def _is_known(word: str) -> bool:
@@ -112,6 +139,7 @@ def _is_known(word: str) -> bool:
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Without punctuation at its edges and a possessive ending."""
     value = text[start:end]
     head = _EDGE.match(value)
     if head is not None and head.end() < len(value):
