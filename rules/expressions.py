@@ -9,6 +9,7 @@ Thread-safe; the automata grow lazily inside RE2 under its own locks, within a f
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
@@ -60,11 +61,12 @@ class Reading:
         return int(self._points[offset])
 
 
-def readings(text: str) -> list[Reading]:
+@lru_cache(maxsize=4)  # the detectors of one inspection read the same new text one after the other
+def readings(text: str) -> tuple[Reading, ...]:
     """The text as received and, where that differs, as a reader sees it."""
     received = Reading(View(text))
     plain = normalise(text)
-    return [received] if plain.text == text else [received, Reading(plain)]
+    return (received,) if plain.text == text else (received, Reading(plain))
 
 
 class Match(Struct, frozen=True):

@@ -20,7 +20,7 @@ functions are pure, thread-safe and linear in the length of the text; plain ASCI
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
@@ -46,6 +46,9 @@ _BLACK_LETTERS: Final = {base + i: chr(ord("A") + i) for base in (0x1F150, 0x1F1
 _FOLDING_BLOCKS: Final = (range(0xA0, 0x3400), range(0xA000, 0xAC00), range(0xF900, 0x20000), range(0x2F800, 0x2FA20))
 
 
+_CASE_BLOCKS: Final = (range(0xA0, 0x2200), range(0x2C00, 0x2E00), range(0xA600, 0xAC00), range(0xFB00, 0xFB20))
+
+
 def _folding_characters() -> str:
     return "".join(
         char for block in _FOLDING_BLOCKS for char in map(chr, block) if not unicodedata.is_normalized("NFKC", char)
@@ -56,6 +59,10 @@ def _folding_characters() -> str:
 # finds them at 2 ns a byte; the loop over characters sees nothing else.
 _ODD_CLASS: Final = f"{_INVISIBLE_CLASS}{_MARK_CLASS}{_folding_characters()}{''.join(map(chr, _BLACK_LETTERS))}"
 _ODD: Final = re2.compile(f"(?s:.)?[{_ODD_CLASS}]+".encode())
+
+_EXPANDING: Final = re2.compile(
+    f"[{''.join(char for block in _CASE_BLOCKS for char in map(chr, block) if len(char.casefold()) > 1)}]".encode()
+)
 
 # Letters of Cyrillic, Greek, Armenian, Cherokee and the phonetic blocks by the Latin letter they look like, in hex.
 _LOOKALIKES_OF: Final = {
@@ -207,26 +214,28 @@ def fold_case(text: str) -> View:
     folded = text.casefold()
     if len(folded) == len(text):  # folding never shortens, so each character stayed one
         return View(folded)
-    edits = [Edit(i, i + 1, char.casefold()) for i, char in enumerate(text) if len(char.casefold()) > 1]
-    view = rewrite(text, edits)
-    return View(view.text.casefold(), view.edits, view.starts)
+    edits = [Edit(place, place + 1, char.casefold()) for place, char in _places(_EXPANDING, text)]
+    return View(folded, tuple(edits), rewrite(text, edits).starts)
 
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, one character like itself
 
 
-def _plain_edits(text: str) -> list[Edit]:
-    """Steps 1 and 2."""
-    edits: list[Edit] = []
+def _places(expression: "re2._Regexp", text: str) -> Iterator[tuple[int, str]]:
+    """Matches of an expression over UTF-8 with their place in code points, in one pass."""
     data, offset, place = _encoded(text), 0, 0
-    for match in _ODD.finditer(data):
+    for match in expression.finditer(data):
         start, end = match.span()
         place += len(data[offset:start].decode())
-        stretch = data[start:end].decode()
-        edits += _cluster_edits(stretch, place)
-        offset, place = end, place + len(stretch)
-    return edits
+        found = data[start:end].decode()
+        yield place, found
+        offset, place = end, place + len(found)
+
+
+def _plain_edits(text: str) -> list[Edit]:
+    """Steps 1 and 2."""
+    return [edit for place, stretch in _places(_ODD, text) for edit in _cluster_edits(stretch, place)]
 
 
 def _undisguised(text: str) -> str:

@@ -39,9 +39,11 @@ class ExfiltrationDetector:
         return [self._scan(text) for text in texts]
 
     def _scan(self, text: str) -> Scan:
-        hidden = ((run.start, run.end) for run in hidden_runs(text))
+        received = readings(text)
+        # A text with invisible characters has two readings.
+        hidden = ((run.start, run.end) for run in (hidden_runs(text) if len(received) > 1 else ()))
         findings = bounded_findings(_INVISIBLE, hidden, length=len(text), detector=self.name, evidence="format")
-        for reading in readings(text) if any(sign in text for sign in _SIGNS_OF_AN_ADDRESS) else ():
+        for reading in received if any(sign in text for sign in _SIGNS_OF_AN_ADDRESS) else ():
             around = Surroundings(reading.text, self._allowed)
             for name in self._set.hits(reading):
                 findings += uncovered(self._findings(name, reading, around, len(text)), findings)

@@ -52,22 +52,28 @@ class ListDetector:
     def _scan(self, text: str) -> Scan:
         findings: dict[Finding, None] = {}
         seen: set[str] = set()
-        received = readings(text)
-        for folded, expressions in self._sets:
-            for reading in received:
-                case = fold_case(reading.text) if folded else View(reading.text)
-                searched = reading if case.text == reading.text else Reading(case)
-                for kind in expressions.hits(searched):
-                    seen.add(kind)
+        for reading in readings(text):
+            for folded, expressions in self._sets:
+                searched = _folded(reading) if folded else reading
+                hits = expressions.hits(searched)
+                case = fold_case(reading.text) if folded and hits else View(reading.text)
+                for kind in hits:
                     spans = (
-                        reading.view.span(*(case.span(match.start, match.end)))
+                        reading.view.span(*case.span(match.start, match.end))
                         for match in expressions.matches(kind, searched)
                     )
                     found = bounded_findings(kind, spans, length=len(text), detector=self.name, evidence="list")
                     findings.update(dict.fromkeys(found))
+                seen.update(hits)
         if not seen:
             return EMPTY_SCAN
         return Scan(tuple(sorted(findings)), dict.fromkeys(sorted(seen), True))
+
+
+def _folded(reading: Reading) -> Reading:
+    """The reading in folded case. Its view leads to itself: where characters expanded is found out after a hit."""
+    folded = reading.text.casefold()
+    return reading if folded == reading.text else Reading(View(folded))
 
 
 def _expressions(definitions: Iterable[ListDefinition]) -> dict[str, str]:
