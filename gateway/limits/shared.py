@@ -136,14 +136,19 @@ class RedisAdmission:
         """The script's answer, `None` if Redis did not give one."""
         if self._clock() < self._retry_at:
             return None
+        call = asyncio.ensure_future(self._script(keys=[_rate_key(key), _slots_key(key)], args=arguments))
         try:
-            return int(await self._script(keys=[_rate_key(key), _slots_key(key)], args=arguments))
+            return int(await asyncio.shield(call))
         except (RedisError, OSError, TimeoutError):
             self._retry_at = self._clock() + _PAUSE_S
             return None
-        except asyncio.CancelledError:
-            self._give_back(key, arguments[-1])  # the script may have run
+        except asyncio.CancelledError:  # the script may run all the same, and take a slot that nobody would return
+            call.add_done_callback(lambda done: self._return_unused(key, arguments[-1], done))
             raise
+
+    def _return_unused(self, key: str, lease: str, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled() and done.exception() is None and done.result() == 0:
+            self._give_back(key, lease)
 
     def _give_back(self, key: str, lease: str) -> None:
         task = asyncio.get_running_loop().create_task(self._remove(key, lease))

@@ -31,7 +31,8 @@ FEES = passage(
     title="Account fees",
 )
 PAPERS = passage(
-    "Opening takes ten minutes.\n\nTo open an account, bring:\n\n- a passport\n- a utility bill from the last *three* months\n"
+    "Opening takes ten minutes.\n\n"
+    "To open an account, bring:\n\n- a passport\n- a utility bill from the last *three* months\n"
     "\nA branch can copy both for you [3].",
     title="Opening an account",
 )
