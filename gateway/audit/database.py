@@ -104,7 +104,10 @@ def open_reader(path: Path) -> sqlite3.Connection:
     with unavailable_on_error(path):
         if not path.is_file():
             raise AuditUnavailable(f"the audit log `{path}` does not exist: name the data folder of the gateway")
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)
+        # A copy on a medium that cannot be written has nobody beside us, and no room for SQLite's lock file.
+        alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+        mode = "mode=ro&immutable=1" if alone else "mode=ro"
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=5, isolation_level=None)
         try:
             db.text_factory = lambda raw: raw.decode("utf-8", "replace")
             _check_version(db, path)

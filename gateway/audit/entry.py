@@ -174,4 +174,7 @@ def timestamp(moment: datetime) -> str:
 
 def parse_timestamp(text: str) -> datetime:
     """The inverse of `timestamp`; `ValueError` for any other form."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or timestamp(moment) != text:
+        raise ValueError("not a timestamp of the log")
+    return moment

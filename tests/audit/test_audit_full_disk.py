@@ -136,3 +136,23 @@ def test_a_read_only_file_is_refused(folder_mode: int) -> None:
     finally:
         folder.chmod(0o700)
         shutil.rmtree(folder)
+
+
+def verify_as_nobody(path: Path) -> None:
+    os.setgid(65534)
+    os.setuid(65534)
+    os._exit(17 if verify_log(path).events == 1 else 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up the right to write needs root")
+def test_a_copy_that_cannot_be_written_is_verified() -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        path = folder / "audit.db"
+        open_log(path, reserve_bytes=0).close()
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        assert run(verify_as_nobody, path) == 17
+    finally:
+        folder.chmod(0o700)
+        shutil.rmtree(folder)

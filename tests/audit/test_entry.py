@@ -98,3 +98,19 @@ def test_a_salt_of_the_wrong_length_is_refused() -> None:
 def test_timestamps_sort_like_time_and_read_back(one: datetime, other: datetime) -> None:
     assert parse_timestamp(timestamp(one)) == one
     assert (timestamp(one) < timestamp(other)) == (one < other)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "yesterday",
+        "2026-11-24",
+        "2026-11-24T10:00:00Z",
+        "2026-11-24T10:00:00.000000",
+        "2026-11-24T10:00:00.000000+00:00",
+    ],
+)
+def test_only_the_one_form_of_a_timestamp_is_read(text: str) -> None:
+    with pytest.raises(ValueError, match=r"isoformat|timestamp of the log"):
+        parse_timestamp(text)
