@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.domain.principal import Principal
+from gateway.domain.text import Secret
 from gateway.limits.local import LocalAdmission
 from gateway.limits.rate import allowance, bucket_key, too_fast, too_many_at_once
 from gateway.settings import LimitSettings
@@ -82,10 +83,12 @@ class RedisAdmission:
         self._returning: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def connect(cls, settings: LimitSettings, clock: Callable[[], float], *, node: str) -> "RedisAdmission":
+    def connect(
+        cls, settings: LimitSettings, url: Secret, clock: Callable[[], float], *, node: str
+    ) -> "RedisAdmission":
         """Make the client; the connection opens with the first request."""
         client = Redis.from_url(
-            settings.redis_url,
+            url.reveal(),
             socket_timeout=_ANSWER_S,
             socket_connect_timeout=_ANSWER_S,
             retry=Retry(NoBackoff(), 1),  # a pooled connection may have died unnoticed

@@ -7,17 +7,12 @@ from admission_contract import LIMITS, AdmissionContract, principal, world_settl
 from redis.asyncio import Redis
 
 from gateway.domain.errors import AdmissionDenied
+from gateway.domain.text import Secret
 from gateway.limits.shared import RedisAdmission
 from gateway.settings import LimitSettings
 
 URL = os.environ.get("GATEWAY_TEST_REDIS", "")
 needs_redis = [pytest.mark.live, pytest.mark.skipif(not URL, reason="GATEWAY_TEST_REDIS names no Redis")]
-
-
-def settings_for(url, limits=LIMITS):
-    return LimitSettings(
-        requests_per_minute=limits.requests_per_minute, burst=limits.burst, concurrent=limits.concurrent, redis_url=url
-    )
 
 
 class Clock:
@@ -37,7 +32,7 @@ class World:
     def open(self, limits, **options):
         client = Redis.from_url(URL)
         node = uuid.uuid4().hex
-        admission = Named(settings_for(URL, limits), client, self.clock, node=node, **options)
+        admission = Named(limits, client, self.clock, node=node, **options)
         admission.world = self
         self.opened.append(admission)
         return admission
@@ -138,7 +133,7 @@ async def refused(connect):
 async def test_without_redis_each_node_limits_alone_and_says_so():
     url = await refused(lambda reader, writer: None)
     clock = Clock()
-    admission = RedisAdmission.connect(settings_for(url), clock, node="n")
+    admission = RedisAdmission.connect(LIMITS, Secret(url), clock, node="n")
     assert admission.health.shared
     for _ in range(3):
         await admission.admit(principal())
@@ -169,7 +164,7 @@ async def test_a_redis_that_hangs_costs_one_wait_a_pause():
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     clock = Clock()
     url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    admission = RedisAdmission.connect(settings_for(url), clock, node="n")
+    admission = RedisAdmission.connect(LIMITS, Secret(url), clock, node="n")
     loop = asyncio.get_running_loop()
     began = loop.time()
     await admission.admit(principal())
