@@ -1,6 +1,6 @@
 """API keys to principals.
 
-1. A malformed key is turned away without a look at the store.
+1. A malformed key is turned away without a look at the keys.
 2. An unknown, expired, revoked or wrong key gives `None` alike, after the same comparison.
 3. A revocation by another process takes effect within `RECHECK_S`.
 4. A store that cannot be read lets nobody in: `GuardUnavailable`.
@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from gateway.domain.principal import Principal
 from gateway.domain.text import Secret
-from gateway.identity.key_format import parse_key
-from gateway.identity.key_store import KeyRecord, KeyStore, StoredKey, StoreVersion, secret_hash
+from gateway.identity.key_format import KEY_CHARS, parse_key, public_id
+from gateway.identity.key_store import KeyRecord, KeyStore, StoreVersion, secret_hash
 
 RECHECK_S: Final = 0.5  # the promise is one second; the check costs microseconds
 _MAX_CACHED: Final = 10_000
@@ -27,8 +27,11 @@ _REF_BYTES: Final = 12  # 96 bits: two callers never share a pseudonym by chance
 
 
 class _Cached(Struct, frozen=True):
-    stored: StoredKey
+    """A key that was presented and was right. `text_sha256` is of the whole text: a second look needs no parsing."""
+
+    record: KeyRecord
     principal: Principal
+    text_sha256: bytes
 
 
 class KeyAuthenticator:
@@ -56,16 +59,31 @@ class KeyAuthenticator:
         self._checked = float("-inf")
 
     async def authenticate(self, credential: Secret) -> Principal | None:
-        parts = parse_key(credential.reveal())
-        if parts is None:
+        text = credential.reveal()
+        if len(text) != KEY_CHARS or not text.isascii():
             return None
         self._forget_changes()
-        known = self._cache.get(parts.id) or self._load(parts.id)
-        expected = _NO_HASH if known is None else known.stored.secret_sha256
-        matches = hmac.compare_digest(secret_hash(parts.secret), expected)
-        if known is None or not matches or not known.stored.record.usable(self._clock()):
+        known = self._cache.get(public_id(text))
+        if known is None or not hmac.compare_digest(_sha256(text), known.text_sha256):
+            known = self._verify(text)
+        if known is None or not known.record.usable(self._clock()):
             return None
         return known.principal
+
+    def _verify(self, text: str) -> _Cached | None:
+        """Look the key up and compare its secret, whether there is such a key or not."""
+        parts = parse_key(text)
+        if parts is None:
+            return None
+        stored = self._store.find(parts.id)
+        expected = _NO_HASH if stored is None else stored.secret_sha256
+        if not hmac.compare_digest(secret_hash(parts.secret), expected) or stored is None:
+            return None
+        verified = _Cached(stored.record, _principal(stored.record, self._ref_key), _sha256(text))
+        if len(self._cache) >= _MAX_CACHED:
+            self._cache.clear()
+        self._cache[parts.id] = verified
+        return verified
 
     def _forget_changes(self) -> None:
         now = self._monotonic()
@@ -76,16 +94,6 @@ class KeyAuthenticator:
             self._cache.clear()
             self._version = version
         self._checked = now
-
-    def _load(self, key_id: str) -> _Cached | None:
-        stored = self._store.find(key_id)
-        if stored is None:
-            return None
-        if len(self._cache) >= _MAX_CACHED:
-            self._cache.clear()
-        loaded = _Cached(stored, _principal(stored.record, self._ref_key))
-        self._cache[key_id] = loaded
-        return loaded
 
 
 def principal_ref(ref_key: bytes, *, tenant: str, app: str, user: str) -> str:
@@ -108,3 +116,7 @@ def _principal(record: KeyRecord, ref_key: bytes) -> Principal:
         ref=principal_ref(ref_key, tenant=record.tenant, app=record.app, user=record.user),
         requests_per_minute=record.requests_per_minute,
     )
+
+
+def _sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode("ascii")).digest()

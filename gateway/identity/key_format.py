@@ -48,7 +48,12 @@ def parse_key(text: str) -> KeyParts | None:
         return None
     if _checksum(text[:_SECRET_END]) != text[_SECRET_END:]:
         return None
-    return KeyParts(text[_ID_START:_ID_END], Secret(text[_SECRET_START:_SECRET_END]))
+    return KeyParts(public_id(text), Secret(text[_SECRET_START:_SECRET_END]))
+
+
+def public_id(text: str) -> str:
+    """The public id of a text of `KEY_CHARS` characters, if it is a key."""
+    return text[_ID_START:_ID_END]
 
 
 def _checksum(body: str) -> str:

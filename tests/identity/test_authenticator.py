@@ -78,6 +78,7 @@ async def test_nothing_else_gets_in(world):
     for key in ("", "gw_x", created.key.reveal()[:-1], created.key.reveal().upper(), stranger, forged, revoked.key):
         assert await world.ask(key) is None
     assert await world.ask(created.key) is not None
+    assert await world.ask(forged) is None, "although its id is in memory"
     world.now = NOW + timedelta(hours=1)
     assert await world.ask(created.key) is None, "expired, although in memory"
 
