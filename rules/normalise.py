@@ -20,10 +20,10 @@ functions are pure, thread-safe and linear in the length of the text; plain ASCI
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, assert_never
 
 import re2
 from msgspec import Struct
@@ -299,37 +299,51 @@ class HiddenRun(Struct, frozen=True, kw_only=True):
         return f"HiddenRun({self.start}, {self.end}, {self.carrier.value}, {outline(self.text)})"
 
 
-_TAG_RUN: Final = re.compile("[\U000e0000-\U000e007f]+")
-_SELECTOR_RUN: Final = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2,}")  # an emoji carries one
-_ZERO_WIDTH_RUN: Final = re.compile("[\u200b-\u200d\u2060-\u2064\ufeff]{8,}")  # eight bits; emoji carry one
 _FLAG: Final = "\U0001f3f4"  # flags of England, Scotland, Wales: this, a few tags, the cancel tag
-_FLAG_RUN: Final = re.compile("[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f")
+_FLAG_TAGS: Final = re.compile("[\U000e0030-\U000e0039\U000e0061-\U000e007a]{2,6}\U000e007f")
+_CARRIERS: Final = (
+    (Carrier.TAGS, re.compile("[\U000e0000-\U000e007f]")),
+    (Carrier.SELECTORS, re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]")),
+    (Carrier.ZERO_WIDTH, re.compile("[\u200b-\u200d\u2060-\u2064\ufeff]")),
+)
+_SHORTEST_RUN: Final = {Carrier.TAGS: 2, Carrier.SELECTORS: 2, Carrier.ZERO_WIDTH: 8}
+# A single selector or joiner belongs to an emoji or a script; eight zero-width characters are one byte. The
+# character before a run tells a flag.
+_RUNS: Final = "|".join(f"{characters.pattern}{{{_SHORTEST_RUN[carrier]},}}" for carrier, characters in _CARRIERS)
+_HIDDEN: Final = re2.compile(f"(?s:.)?(?:{_RUNS})".encode())
 
 
 def hidden_runs(text: str) -> list[HiddenRun]:
     """Runs of invisible characters that carry a text, sorted by place; flags and emoji are none."""
-    if text.isascii() or _ODD.search(_encoded(text)) is None:
+    if text.isascii():
         return []
-    runs = [
-        HiddenRun(start=match.start(), end=match.end(), carrier=carrier, text=read(match.group()))
-        for carrier, pattern, read in _CARRIERS
-        for match in pattern.finditer(text)
-        if not (text[match.start() - 1 : match.start()] == _FLAG and _FLAG_RUN.fullmatch(match.group()))
-    ]
-    return sorted(runs, key=lambda run: run.start)
+    runs: list[HiddenRun] = []
+    for place, found in _places(_HIDDEN, text):
+        carrier = _carrier(found[-1])
+        assert carrier is not None  # by the expression
+        shown = 0 if _carrier(found[0]) is carrier else 1
+        run = found[shown:]
+        if not (found[:shown] == _FLAG and _FLAG_TAGS.fullmatch(run)):
+            start, end = place + shown, place + len(found)
+            runs.append(HiddenRun(start=start, end=end, carrier=carrier, text=_read(carrier, run)))
+    return runs
 
 
-def _read_tags(run: str) -> str:
-    return "".join(chr(ord(char) - 0xE0000) for char in run if 0xE0020 <= ord(char) <= 0xE007E)
+def _carrier(char: str) -> Carrier | None:
+    for carrier, characters in _CARRIERS:
+        if characters.match(char):
+            return carrier
+    return None
 
 
-def _read_selectors(run: str) -> str:
-    codes = bytes(ord(c) - 0xFE00 if ord(c) < 0xE0000 else ord(c) - 0xE0100 + 16 for c in run)
-    return codes.decode("utf-8", "replace")
-
-
-_CARRIERS: Final[tuple[tuple[Carrier, re.Pattern[str], Callable[[str], str]], ...]] = (
-    (Carrier.TAGS, _TAG_RUN, _read_tags),
-    (Carrier.SELECTORS, _SELECTOR_RUN, _read_selectors),
-    (Carrier.ZERO_WIDTH, _ZERO_WIDTH_RUN, lambda _: ""),
-)
+def _read(carrier: Carrier, run: str) -> str:
+    match carrier:
+        case Carrier.TAGS:
+            return "".join(chr(ord(char) - 0xE0000) for char in run if 0xE0020 <= ord(char) <= 0xE007E)
+        case Carrier.SELECTORS:
+            codes = bytes(ord(c) - 0xFE00 if ord(c) < 0xE0000 else ord(c) - 0xE0100 + 16 for c in run)
+            return codes.decode("utf-8", "replace")
+        case Carrier.ZERO_WIDTH:
+            return ""
+        case _ as unreachable:
+            assert_never(unreachable)

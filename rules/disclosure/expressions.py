@@ -36,7 +36,7 @@ _PHRASE: Final = _any(
     "(?:strictly|company) confidential",
     "commercial[ -]in[ -]confidence",
     rf"not (?:intended |cleared )?for (?:any )?(?:onward|external|further|public|general|customer) {_SPREADING}",
-    rf"(?:do not|don't|must not be|may not be|not to be|never) {_SPREAD}(?: this document)? {_OUTSIDE}[\pL ]{{0,40}}",
+    rf"(?:do not|don't|must not be|may not be|not to be|never) {_SPREAD}(?: this document)? {_OUTSIDE}[^.!?|\n]*",
     "(?:restricted|limited|controlled) (?:distribution|circulation)(?: only)?",
     # German
     "(?:nur )?f\u00fcr den (?:rein )?(?:internen|innerbetrieblichen|dienstlichen) gebrauch(?: bestimmt)?",
@@ -51,13 +51,13 @@ _PHRASE: Final = _any(
     "strictement confidentiel(?:le)?",
     "document interne",
     "diffusion (?:restreinte|limit\u00e9e|interdite|interne)",
-    "ne pas (?:diffuser|divulguer|transmettre)(?: (?:\u00e0|en|hors)[\\pL' ]{1,30})?",
+    "ne pas (?:diffuser|divulguer|transmettre)(?: (?:\u00e0|en|hors) [^.!?|\n]*)?",
     # Spanish
     "(?:(?:solo|s\u00f3lo|\u00fanicamente) )?para uso (?:estrictamente |exclusivamente )?interno(?: exclusivamente)?",
     "estrictamente confidencial",
     "documento interno",
     "difusi\u00f3n (?:restringida|limitada|interna)",
-    "no (?:distribuir|divulgar|difundir)(?: (?:fuera|externamente|a terceros)[\\pL ]{0,30})?",
+    "no (?:distribuir|divulgar|difundir)(?: (?:fuera|externamente|a terceros)[^.!?|\n]*)?",
     # Italian, Portuguese, Dutch
     "(?:solo|esclusivamente) per uso interno",
     "strettamente (?:riservato|confidenziale)",
@@ -121,7 +121,7 @@ _SAYS: Final = _any(
     "follows?",
 )
 _QUOTE: Final = r"(?:^|[\"'`>:\x{201c}\x{201e}\x{ab}])[ \t*_#]*"
-_ADJECTIVES: Final = r"(?:[\pL-]+[ ,]{1,2})"
+_ADJECTIVES: Final = r"(?:[^\s.,:;!?\"]+[ ,]{1,2})"
 _PURPOSE: Final = _any(
     ",? (?:for|of|at|by|that|who|whose|named|called|designed|trained|built|created|helping|working|with|in)\\b",
     r"[.:;,]",

@@ -81,11 +81,12 @@ def _expressions(definitions: Iterable[ListDefinition]) -> dict[str, str]:
 
 
 def _expression(definition: ListDefinition) -> str:
-    """The list as one expression. The longest value stands first: RE2 prefers earlier alternatives, as Perl does."""
+    """The list as one expression. RE2 prefers earlier alternatives, as Perl does, and shares the beginnings of
+    neighbours: in reverse order a longer value stands before its own beginning, and beside those most like it."""
     values = {normalise(value).text for value in definition.values} | set(definition.values)
     if definition.fold_case:
         values = {value.casefold() for value in values}
-    phrases = sorted((value.split() for value in values), key=lambda words: (-len(" ".join(words)), words))
+    phrases = sorted((value.split() for value in values), key=" ".join, reverse=True)
     choice = "|".join(_BETWEEN_WORDS.join(map(re2.escape, words)) for words in phrases)
     match definition.match:
         case ListMatch.WORD:

@@ -50,7 +50,7 @@ _HUMAN_CREDENTIAL: Final = (
     r"(?i:pass(?:word|wd|phrase|code)|passwort|kennwort|mot de passe|contrase(?:\x{f1}|n)a|parola d'ordine|wachtwoord"
     r"|senha|\bpwd|_pass)"
 )
-_OF_WHAT: Final = r"(?:\s(?:for|to|of|on|zu|f\x{fc}r|vom|pour|de|du|para)\s[\pL0-9 .'/-]{1,40}?)?"
+_OF_WHAT: Final = r"(?:\s(?:for|to|of|on|zu|f\x{fc}r|vom|pour|de|du|para)\s[^\n:=]{1,40}?)?"
 _MACHINE_CREDENTIAL: Final = (
     r"(?i:api[ _-]?key|apikey|access[ _-]?key|secret[ _-]?key|private[ _-]?key|account[ _-]?key|encryption[ _-]?key"
     r"|client[ _-]?secret|shared[ _-]?secret|secret|auth[ _-]?token|access[ _-]?token|refresh[ _-]?token"

@@ -141,3 +141,16 @@ def test_hidden_runs_are_found_and_read(hidden: str, carrier: Carrier, text: str
 )
 def test_flags_emoji_and_joiners_hide_nothing(text: str) -> None:
     assert hidden_runs(text) == []
+
+
+def _kind_of(char: str) -> str:
+    return "tag" if "\U000e0000" <= char <= "\U000e007f" else "zero" if char == "\u200b" else "selector"
+
+
+@given(st.text("x\u200b\ufe0f\U000e0101\U000e0041\U000e007f\U0001f3f4", max_size=30))
+def test_hidden_runs_of_any_mixture_hold_one_carrier_each(text: str) -> None:
+    runs = hidden_runs(text)
+    assert [run.start for run in runs] == sorted(run.start for run in runs)
+    for run in runs:
+        assert "x" not in text[run.start : run.end]
+        assert len({_kind_of(char) for char in text[run.start : run.end]}) == 1
