@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -21,7 +21,6 @@ from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.domain.principal import Principal
-from gateway.domain.text import Secret
 from gateway.limits.local import LocalAdmission
 from gateway.limits.rate import allowance, bucket_key, too_fast, too_many_at_once
 from gateway.settings import LimitSettings
@@ -83,18 +82,17 @@ class RedisAdmission:
         self._returning: set[asyncio.Task[None]] = set()
 
     @classmethod
-    def connect(
-        cls, settings: LimitSettings, url: Secret, clock: Callable[[], float], *, node: str
-    ) -> "RedisAdmission":
-        """Make the client; the connection opens with the first request."""
+    def connect(cls, settings: LimitSettings, clock: Callable[[], float], *, node: str) -> "RedisAdmission":
+        """Make the client for `settings.redis_url`, an address and no reference; the connection opens with the first
+        request. The address is not kept: it may hold a password."""
         client = Redis.from_url(
-            url.reveal(),
+            settings.redis_url,
             socket_timeout=_ANSWER_S,
             socket_connect_timeout=_ANSWER_S,
             retry=Retry(NoBackoff(), 1),  # a pooled connection may have died unnoticed
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
-        return cls(settings, client, clock, node=node)
+        return cls(structs.replace(settings, redis_url=""), client, clock, node=node)
 
     @property
     def health(self) -> LimitHealth:

@@ -4,10 +4,10 @@ import uuid
 
 import pytest
 from admission_contract import LIMITS, AdmissionContract, principal, world_settles
+from msgspec import structs
 from redis.asyncio import Redis
 
 from gateway.domain.errors import AdmissionDenied
-from gateway.domain.text import Secret
 from gateway.limits.shared import RedisAdmission
 from gateway.settings import LimitSettings
 
@@ -133,7 +133,7 @@ async def refused(connect):
 async def test_without_redis_each_node_limits_alone_and_says_so():
     url = await refused(lambda reader, writer: None)
     clock = Clock()
-    admission = RedisAdmission.connect(LIMITS, Secret(url), clock, node="n")
+    admission = RedisAdmission.connect(structs.replace(LIMITS, redis_url=url), clock, node="n")
     assert admission.health.shared
     for _ in range(3):
         await admission.admit(principal())
@@ -164,7 +164,7 @@ async def test_a_redis_that_hangs_costs_one_wait_a_pause():
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     clock = Clock()
     url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    admission = RedisAdmission.connect(LIMITS, Secret(url), clock, node="n")
+    admission = RedisAdmission.connect(structs.replace(LIMITS, redis_url=url), clock, node="n")
     loop = asyncio.get_running_loop()
     began = loop.time()
     await admission.admit(principal())
