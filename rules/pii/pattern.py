@@ -8,10 +8,14 @@ from typing import Final
 from msgspec import Struct
 
 LETTERS: Final = r"A-Za-z\x{C0}-\x{24F}\x{370}-\x{1FFF}\x{3040}-\x{D7FF}"
-"""Letters of most scripts, for use inside `[]`: a few ranges, where `\\pL` has hundreds and makes an automaton large."""
+"""Letters of most scripts, for use inside `[]`: a few ranges, where `\\pL` has hundreds."""
 
 CAPITALS: Final = r"A-Z\x{C0}-\x{DE}\x{100}-\x{17F}\x{386}-\x{3AB}\x{400}-\x{42F}"
 """Capital letters of Latin, Greek and Cyrillic; Latin Extended-A is taken whole, small letters included."""
+
+START: Final = r"(?:^|[^0-9A-Za-z])"
+END: Final = r"(?:[^0-9A-Za-z]|$)"
+"""Edges of a number, put around a group: `\\b` takes an underscore for a letter, and so would miss `card_4111…`."""
 
 Check = Callable[[str], bool]
 """Whether a matched value may be a real one."""

@@ -46,8 +46,8 @@ _CONTEXT_SCORE: Final = 0.85
 
 
 class Presidio:
-    """Finds `PERSON`, `LOCATION`, `ORGANIZATION`, `NRP` and national identifiers. Thread-safe; one text at a time, since a
-    spaCy vocabulary belongs to one thread while its memory is bounded. About 2.5 ms for 30 words on one core.
+    """Finds `PERSON`, `LOCATION`, `ORGANIZATION`, `NRP` and national identifiers. Thread-safe; one text at a time,
+    since a spaCy vocabulary belongs to one thread while its memory is bounded. About 2.5 ms for 30 words on one core.
 
     `model` is a spaCy package or a directory. Raises `ConfigurationError` when it is not there or names nothing.
     """

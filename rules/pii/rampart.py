@@ -107,9 +107,8 @@ class Rampart:
     def _words(self, window: str) -> list[tuple[tuple[int, int], NDArray[np.float32]]]:
         """Each word of the window with the mean probability of each kind over its tokens."""
         encoding = self._tokenizer.encode(window, add_special_tokens=False)
-        offsets, rows = encoding.offsets, []
-        for start in range(0, len(encoding.ids), _MAX_TOKENS):
-            rows.append(self._probabilities(encoding.ids[start : start + _MAX_TOKENS]))
+        ids, offsets = encoding.ids, encoding.offsets
+        rows = [self._probabilities(ids[at : at + _MAX_TOKENS]) for at in range(0, len(ids), _MAX_TOKENS)]
         if not rows:
             return []
         kinds = np.concatenate(rows)

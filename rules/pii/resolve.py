@@ -1,6 +1,7 @@
 """Overlapping findings become disjoint ones that cover the same characters."""
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from msgspec import structs
@@ -13,8 +14,8 @@ _RANK_OF_OVERFLOW: Final = len(_RANK)
 
 
 def resolve(findings: Iterable[Finding], text: str) -> list[Finding]:
-    """Disjoint findings, sorted by place. Overlapping ones of one kind unite. Of two kinds, the stronger evidence wins, then
-    the longer span, then the higher score.
+    """Disjoint findings, sorted by place. Overlapping ones of one kind unite. Of two kinds, the stronger evidence wins,
+    then the longer span, then the higher score.
 
     INVARIANT: a letter or digit that some finding covers stays covered: what is left of a loser on either side of
     the winners is kept as a finding of its own.
@@ -23,20 +24,34 @@ def resolve(findings: Iterable[Finding], text: str) -> list[Finding]:
         _united(findings),
         key=lambda f: (_rank(f), f.start - f.end, -f.score, f.start, f.kind),
     )
-    kept: list[Finding] = []
+    kept: list[Finding] = []  # disjoint and sorted by start
+    starts: list[int] = []
     for finding in order:
-        rest = [(finding.start, finding.end)]
-        for winner in kept:
-            if winner.start < finding.end and finding.start < winner.end:
-                rest = [part for span in rest for part in _outside(span, winner)]
-        if rest == [(finding.start, finding.end)]:
-            kept.append(finding)
-            continue
-        for part in rest:
-            start, end = _without_edges(text, *part)
-            if start < end:
-                kept.append(structs.replace(finding, start=start, end=end))
-    return sorted(kept)
+        rest = _gaps(finding, kept, starts)
+        for start, end in rest:
+            whole = (start, end) == (finding.start, finding.end)
+            first, last = (start, end) if whole else _without_edges(text, start, end)
+            if first < last:
+                place = bisect_left(starts, first)
+                starts.insert(place, first)
+                kept.insert(place, structs.replace(finding, start=first, end=last))
+    return kept
+
+
+def _gaps(finding: Finding, kept: Sequence[Finding], starts: Sequence[int]) -> list[tuple[int, int]]:
+    """What of `finding` no kept one covers."""
+    at = max(0, bisect_right(starts, finding.start) - 1)
+    gaps: list[tuple[int, int]] = []
+    free = finding.start
+    while at < len(kept) and kept[at].start < finding.end:
+        if kept[at].end > free:
+            if kept[at].start > free:
+                gaps.append((free, kept[at].start))
+            free = kept[at].end
+        at += 1
+    if free < finding.end:
+        gaps.append((free, finding.end))
+    return gaps
 
 
 def _united(findings: Iterable[Finding]) -> list[Finding]:
@@ -54,13 +69,6 @@ def _united(findings: Iterable[Finding]) -> list[Finding]:
 
 def _rank(finding: Finding) -> int:
     return _RANK.get(finding.evidence, _RANK_OF_OVERFLOW)
-
-
-def _outside(span: tuple[int, int], winner: Finding) -> list[tuple[int, int]]:
-    start, end = span
-    if winner.end <= start or end <= winner.start:
-        return [span]
-    return [part for part in ((start, winner.start), (winner.end, end)) if part[0] < part[1]]
 
 
 def _without_edges(text: str, start: int, end: int) -> tuple[int, int]:

@@ -39,6 +39,7 @@ def international(value: str) -> bool:
 
 
 _LONGEST_EMAIL: Final = 320  # RFC 3696 errata 1690, local part and domain
+_PROSE: Final = re.compile(r"(?i)\b(?:at|@)\W{1,3}(?:the|a|an|this|that|my|our|your|their|it)\b")
 _DATE_LIKE: Final = re.compile(
     r"(?:19|20)\d\d[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:0?[1-9]|[12]\d|3[01])(?:\D.*)?"
     r"|(?:0?[1-9]|[12]\d|3[01])[-./ ](?:0?[1-9]|1[0-2])[-./ ](?:19|20)\d\d(?:\D.*)?"
@@ -70,6 +71,7 @@ CONTACT: Final = (
             r"(?i)\b[a-z0-9][a-z0-9._+\-]*\s?(?:\(at\)|\[at\]|\{at\}|\s(?:at|@)\s|@)\s?[a-z0-9\-]+"
             r"\s?(?:\(dot\)|\[dot\]|\{dot\}|\sdot\s|\s\.\s)\s?(?:com|org|net|edu|gov|info|io|co|de|uk|fr|es|it|nl|eu|ch|at)\b"
         ),
+        check=lambda value: not _PROSE.search(value),
         score=0.9,
     ),
     Pattern(
@@ -128,7 +130,7 @@ CONTACT: Final = (
     Pattern(
         name="ipv6",
         kind="IP_ADDRESS",
-        regex=r"(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,6}|(?:[0-9A-Fa-f]{1,4}:){1,6}:[0-9A-Fa-f]{1,4}",
+        regex=r"\b[0-9A-Fa-f]{1,4}:[0-9A-Fa-f:]*[0-9A-Fa-f]\b",
         check=lambda value: value.count(":") >= 2 and ip_address(value),
         score=0.8,
     ),

@@ -69,7 +69,8 @@ HEALTH: Final = (
         name="health_insurance",
         kind="HEALTH_INSURANCE_NUMBER",
         regex=(
-            r"(?i)\b(?:health insurance|insurance (?:id|member)|member id|health plan|versicherten-?nummer|krankenversicherungsnummer)"
+            r"(?i)\b(?:health insurance|insurance (?:id|member)|member id|health plan|versicherten-?nummer|"
+            r"krankenversicherungsnummer)"
             r"[^\d\n]{0,20}?\b([a-z]{0,3}\d[a-z0-9\-]{5,14})\b"
         ),
         evidence=Evidence.CONTEXT,

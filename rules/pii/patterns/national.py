@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from rules.pii import checksums
-from rules.pii.pattern import Evidence, Pattern
+from rules.pii.pattern import END, START, Evidence, Pattern
 
 
 def _four_digits(value: str) -> bool:
@@ -18,7 +18,7 @@ def _licence_parts(value: str) -> list[tuple[int, int]]:
         if not any(char.isdigit() for char in word.group()) and word.start() > 0:
             break
         end = word.end()
-    return [(0, end)] if 5 <= end and _four_digits(value[:end]) else []
+    return [(0, end)] if end >= 5 and _four_digits(value[:end]) else []
 
 
 _UK_LICENCE: Final = re.compile(
@@ -29,7 +29,7 @@ NATIONAL: Final = (
     Pattern(
         name="us_ssn",
         kind="US_SSN",
-        regex=r"\b\d{3}[-\x{2010}-\x{2015}]\d{2}[-\x{2010}-\x{2015}]\d{4}\b",
+        regex=rf"{START}(\d{{3}}[\-\x{{2010}}-\x{{2015}}]\d{{2}}[\-\x{{2010}}-\x{{2015}}]\d{{4}}){END}",
         check=checksums.us_ssn,
         score=0.85,
         context=r"social security|ssns?|ss#|soc sec|social",
@@ -38,7 +38,7 @@ NATIONAL: Final = (
     Pattern(
         name="us_ssn_loose",
         kind="US_SSN",
-        regex=r"\b\d{3}[ .]?\d{2}[ .]?\d{4}\b|\b\d(?:[ .\-]\d){8}\b",
+        regex=rf"{START}(\d{{3}}[ .]?\d{{2}}[ .]?\d{{4}}|\d(?:[ .\-]\d){{8}}){END}",
         check=checksums.us_ssn,
         context=r"social security|ssns?|ss#|soc sec|social",
         context_score=0.9,
@@ -81,9 +81,12 @@ NATIONAL: Final = (
     Pattern(
         name="driver_license",
         kind="US_DRIVER_LICENSE",
-        regex=r"\b[A-Za-z]{0,3}[ \-]?\d[A-Za-z0-9]{0,5}(?:[ \-]?[A-Za-z0-9]{2,8}){0,4}\b",
+        regex=r"\b(?:[A-Z]{1,3} )?[A-Za-z]{0,3}-?\d[A-Za-z0-9]{0,5}(?:[ \-]?[A-Za-z0-9]{2,8}){0,4}\b",
         parts=_licence_parts,
-        context=r"driver'?s?'?s? licen[cs]e|driving licen[cs]e|licen[cs]e (?:number|no|#)|dl ?(?:#|no|number)|drivers permit",
+        context=(
+            r"driver'?s?'?s? licen[cs]e|driving licen[cs]e|licen[cs]e (?:number|no|#)|dl ?(?:#|no|number)|"
+            r"drivers permit"
+        ),
         context_score=0.85,
         before=36,
         after=0,
@@ -256,9 +259,10 @@ NATIONAL: Final = (
         name="national_id",
         kind="NATIONAL_ID",
         regex=(
-            r"(?i)\b(?:national id(?:entity)?(?: (?:card|number|no\.?))?|identity card|id card|personalausweis(?:nummer)?|"
+            r"(?i)\b(?:national id(?:entity)?(?: (?:card|number|no\.?))?|identity card|id card|"
+            r"personalausweis(?:nummer)?|"
             r"ausweisnummer|carte d'identité|c[eé]dula)[\s:#.\-]{0,4}(?:(?:number|no\.?|nr\.?|is)[\s:]{1,2}){0,2}"
-            r"([a-z]{0,3}\d[a-z0-9.\-]{4,14}[a-z0-9])\b"
+            r"([a-z]{0,3}-?\d[a-z0-9.\-]{4,14}[a-z0-9])\b"
         ),
         evidence=Evidence.CONTEXT,
         score=0.85,

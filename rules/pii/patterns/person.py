@@ -20,11 +20,13 @@ DATE: Final = (
 _NAME_WORD: Final = rf"[{CAPITALS}](?:[{LETTERS}]|['\x{{2019}}\-][{LETTERS}])+"
 _PARTICLE: Final = r"(?:van|von|de|der|den|del|della|di|da|dos|du|la|le|bin|ibn|al|el|ter|zu|af|av)"
 _NAME: Final = rf"{_NAME_WORD}(?:[ \t](?:[{CAPITALS}]\.|(?:{_PARTICLE}[ \t]){{0,3}}{_NAME_WORD})){{0,3}}"
-_NOT_A_NAME: Final = frozenset(
-    "not the a an is are was i we you he she it they this that there here what which who how why when where only just now "
-    "account bank card customer client user patient claude gpt chatgpt assistant bot support sales team service agent "
-    "monday tuesday wednesday thursday friday saturday sunday and or but".split()
+_NO_NAME: Final = (
+    "on in at with under spelled spelt wrong misspelled listed missing from for to correct registered different "
+    "not the a an is are was i we you he she it they this that there here what which who how why when where "
+    "only just now account bank card customer client user patient claude gpt chatgpt assistant bot support "
+    "sales team service agent monday tuesday wednesday thursday friday saturday sunday and or but "
 )
+_NOT_A_NAME: Final = frozenset(_NO_NAME.split())
 
 
 def _name_parts(value: str) -> list[tuple[int, int]]:
@@ -42,7 +44,8 @@ PERSON: Final = (
         name="titled_name",
         kind="PERSON",
         regex=(
-            rf"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sir|Madam|Herrn?|Frau|Mme|Mlle|Monsieur|Madame|Señora?|Signora?|Sra|Dra|Dott)"
+            rf"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sir|Madam|Herrn?|Frau|Mme|Mlle|Monsieur|Madame|Señora?|Signora?|Sra|"
+            rf"Dra|Dott)"
             rf"\.?[ \t]({_NAME})"
         ),
         parts=_name_parts,
@@ -53,8 +56,10 @@ PERSON: Final = (
         name="introduced_name",
         kind="PERSON",
         regex=(
-            rf"(?:\b(?i:my (?:full )?name is|my name's|her name is|his name is|their name is|(?:first|last|maiden|sur|full) ?name"
-            rf"(?: is)?:?|patient name:?|customer name:?|name:|ich heiße|mein name ist|je m'appelle|me llamo|mi chiamo|"
+            rf"(?:\b(?i:my (?:full )?name is|my name's|her name is|his name is|their name is|(?:first|last|maiden|"
+            rf"sur|full) ?name"
+            rf"(?: is)?:?|patient name:?|customer name:?|name:|ich heiße|mein name ist|je m'appelle|me llamo|"
+            rf"mi chiamo|"
             rf"mijn naam is|signed,|regards,|sincerely,))\s{{1,4}}({_NAME})"
         ),
         parts=_name_parts,
@@ -64,7 +69,10 @@ PERSON: Final = (
     Pattern(
         name="introduced_name_lower",
         kind="PERSON",
-        regex=rf"(?i)\b(?:my (?:full )?name is|my name's|mein name ist|je m'appelle|me llamo|mi chiamo) ([{LETTERS}]+(?: [{LETTERS}]+)?)",
+        regex=(
+            rf"(?i)\b(?:my (?:full )?name is|my name's|mein name ist|je m'appelle|me llamo|"
+            rf"mi chiamo) ([{LETTERS}]+(?: [{LETTERS}]+)?)"
+        ),
         parts=_name_parts,
         evidence=Evidence.CONTEXT,
         score=0.7,
@@ -88,7 +96,10 @@ PERSON: Final = (
     Pattern(
         name="age",
         kind="AGE",
-        regex=r"(?i)\b(\d{1,3})(?:[ -]years?[ -]old|[ -]?y/?o\b| jahre alt| ans\b)|\b(?:aged?|turned|turning) (\d{1,3})\b",
+        regex=(
+            r"(?i)\b(\d{1,3})(?:[ -]years?[ -]old|[ -]?y/?o\b| jahre alt| ans\b)|\b(?:aged?|turned|"
+            r"turning) (\d{1,3})\b"
+        ),
         score=0.6,
     ),
 )
