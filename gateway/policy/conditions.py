@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from gateway.domain.errors import Fault
 from gateway.domain.vocabulary import Phase, SignalType
 from gateway.policy.condition import Atom, Condition, Group, Junction, Operand, Operator, normal
@@ -28,6 +30,8 @@ _OPERATORS: Final[Mapping[ValueType, frozenset[Operator]]] = {
     FieldType.TEXT: frozenset({Operator.EQ, Operator.ONE_OF, Operator.NOT_ONE_OF}),
 }
 _ATTRIBUTES: Final = {operator: "is_" if operator is Operator.IS else operator.value for operator in Operator}
+
+_KEYS: Final[Mapping[str, str]] = {one.encode_name: one.name for one in msgspec.structs.fields(Clause)}
 
 
 class ConditionReader:
@@ -86,6 +90,8 @@ class ConditionReader:
         grouped = any(group is not None for group in (clause.all, clause.any, clause.none))
         named = [name for name in (clause.signal, clause.field) if name is not None]
         node = self._document.node(clause)
+        if any(getattr(clause, _KEYS.get(key, ""), None) is None for key in node.keys):
+            return None  # a key with a fault of shape, already told: what is left would only give echoes of it
         if grouped:
             if named or operators:
                 self._fault(node, "POL006", "a group and an atom in one entry: write them as two entries")

@@ -114,7 +114,7 @@ class RuleCompiler:
                     kinds |= atom.operand if atom.operator is not Operator.NONE_OF else frozenset()
                 elif atom.type is SignalType.KINDS and atom.operator is Operator.EMPTY and atom.operand is False:
                     of.add(atom.name)
-            if not kinds and not of:
+            if not kinds and not of and "entities" not in self._source.document.node(rule.then).keys:
                 self._fault(rule, "POL022", "nothing says which kinds to redact: add `entities`", "then")
         operator = rule.then.operator or RedactOperator.MASK
         return RedactPlan(kinds=frozenset(kinds), of=frozenset(of), operator=operator)

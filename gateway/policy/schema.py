@@ -199,7 +199,7 @@ class Expected(Form, frozen=True, kw_only=True):
 class RuleTest(Form, frozen=True, kw_only=True):
     """Signals that are not given have their default; every detector ran."""
 
-    name: Line
+    name: Annotated[Line, Meta(description="What the test shows, unique in its rule.")]
     given: Annotated[
         dict[str, Node],
         Meta(
@@ -257,7 +257,7 @@ class PolicyException(Form, frozen=True, kw_only=True):
             description="Fields that must all fit: `app`, `tenant`, `user`, `groups`, or any.",
         ),
     ]
-    reason: Line
+    reason: Annotated[Line, Meta(description="Why the rule need not count here.")]
     approved_by: Annotated[tuple[Line, ...], Meta(min_length=1, description="Who approved it.")]
     expires: Annotated[dt.date, Meta(description="The last day (UTC) on which it holds.")]
 
@@ -279,7 +279,7 @@ class Scoring(Form, frozen=True, kw_only=True):
     passage: Annotated[Points | None, Meta(description="Score of a passage.")] = None
     answer: Annotated[Points | None, Meta(description="Score of an answer.")] = None
     tool_call: Annotated[Points | None, Meta(description="Score of a tool call.")] = None
-    over: Over
+    over: Annotated[Over, Meta(description="What reaching a score does.")]
 
 
 class ConversationExpected(Form, frozen=True, kw_only=True):
@@ -290,20 +290,20 @@ class ConversationExpected(Form, frozen=True, kw_only=True):
 class Conversation(Form, frozen=True, kw_only=True):
     """An end-to-end test on real text, run through the real detectors."""
 
-    name: Line
+    name: Annotated[Line, Meta(description="What the conversation shows.")]
     query: Annotated[str | None, Meta(description="What the user says.")] = None
     passage: Annotated[str | None, Meta(description="What retrieval finds.")] = None
     answer: Annotated[str | None, Meta(description="What the model says.")] = None
     given: Annotated[dict[str, Node], Meta(description="Fields, e.g. `principal.groups: [staff]`.")] = {}
-    expect: ConversationExpected
+    expect: Annotated[ConversationExpected, Meta(description="What must come out.")]
 
 
 class PolicySet(Form, frozen=True, kw_only=True, rename={"api_version": "apiVersion"}):
     """One policy file."""
 
     api_version: Annotated[Literal["gateway/v1"], Meta(description="The version of the language.")]
-    kind: Literal["PolicySet"]
-    metadata: Metadata
+    kind: Annotated[Literal["PolicySet"], Meta(description="What the file is.")]
+    metadata: Annotated[Metadata, Meta(description="Who answers for the set, and what it is for.")]
     extends: Annotated[
         tuple[str, ...],
         Meta(description="Sets whose rules also apply wherever this set applies, by path: `base/personal-data`."),

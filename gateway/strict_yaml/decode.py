@@ -9,7 +9,7 @@ sound only if no fault was appended.
 
 import datetime as dt
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar, cast
@@ -61,18 +61,18 @@ def load_document(
     """The value of `text` as far as it could be decoded, `None` if it could not. Faults are appended."""
     root = read(text, file, faults, first_line=first_line)
     decoder = _Decoder(faults)
-    value = decoder.decode(root, _type_info(type_))
+    value = decoder.decode(root, _type_info(cast("Hashable", type_)))
     return None if value is _FAILED else Document(cast("T", value), root, decoder.origins)
 
 
 def decode(node: Node, type_: type[T], faults: list[Fault]) -> T | None:
     """The value of a node as far as it could be decoded, `None` if it could not. Faults are appended."""
-    value = _Decoder(faults).decode(node, _type_info(type_))
+    value = _Decoder(faults).decode(node, _type_info(cast("Hashable", type_)))
     return None if value is _FAILED else cast("T", value)
 
 
 @lru_cache(maxsize=64)
-def _type_info(type_: type) -> inspect.Type:
+def _type_info(type_: Hashable) -> inspect.Type:
     return inspect.type_info(type_)
 
 

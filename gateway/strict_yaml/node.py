@@ -29,6 +29,11 @@ class Node:
     def fault(self, code: str, message: str) -> Fault:
         return Fault(file=self.file, line=self.line, column=self.column, code=code, message=message)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys as written; none for anything but a mapping."""
+        return ()
+
     def child(self, key: str | int) -> "Node":
         """The node under a key or index; this node where there is none, so that a fault always has a place."""
         del key
@@ -102,6 +107,10 @@ class Mapping(Node):
     @property
     def sort(self) -> str:
         return "a mapping"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(entry.key.text for entry in self.entries)
 
     def child(self, key: str | int) -> Node:
         return next((entry.value for entry in self.entries if entry.key.text == key), self)
