@@ -84,7 +84,7 @@ def iban_length(country: str) -> int:
 def iban(value: str) -> bool:
     """ISO 13616: the remainder of the rearranged number by 97 is 1 (ISO/IEC 7064 MOD 97-10)."""
     text = alnum_of(value)
-    if iban_length(text[:2]) != len(text):
+    if not text or iban_length(text[:2]) != len(text):
         return False
     return int("".join(str(int(char, 36)) for char in text[4:] + text[:4])) % 97 == 1
 

@@ -115,13 +115,15 @@ class Pii:
         seen = self._presidio.find(text)
         marks = self._rampart.read(text) if self._rampart is not None else None
         for mention in seen:
-            for named in judged(text, mention):
-                # The first model takes any capitalised heading for a name; the second knows better.
-                support = (
-                    1.0 if marks is None or named.kind != "PERSON" else marks.support(named.start, named.end, "PERSON")
-                )
-                if support >= _LEAST_SUPPORT:
-                    yield self._finding(reading, named, Evidence.MODEL)
+            # The first model takes any capitalised heading for a name, and words beside a name for a part of it.
+            checked = mention
+            if marks is not None and mention.kind == "PERSON":
+                supported = marks.supported(mention, _LEAST_SUPPORT)
+                if supported is None:
+                    continue
+                checked = supported
+            for named in judged(text, checked):
+                yield self._finding(reading, named, Evidence.MODEL)
         for mention in marks.mentions if marks is not None else ():
             for named in judged(text, mention):
                 agreed = any(o.kind == named.kind and o.start < named.end and named.start < o.end for o in seen)

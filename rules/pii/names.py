@@ -4,16 +4,10 @@ import re
 from typing import Final
 
 from rules.pii.mention import Mention
-from rules.pii.words import CALENDAR, PRODUCTS, ROLES, THINGS
+from rules.pii.words import CALENDAR, LEADS, PRODUCTS, ROLES, THINGS
 
-_NEVER: Final = PRODUCTS | CALENDAR | ROLES | THINGS
-_LEAD: Final = re.compile(
-    r"(?i)(?:what|how|why|who|when|where|which|can|could|should|would|please|show|tell|explain|summari[sz]e|translate|write|"
-    r"list|give|find|is|are|do|does|did|the|a|an|my|your|our|this|that|if|as|for|from|with|and|or|but|so|to|in|on|at|"
-    r"ask|call|e-?mail|text|contact|send|pay|visit|meet|see|open|close|select|click|enter|verify|confirm|submit|review|"
-    r"check|update|apply|customer|client|patient|user|account holder|manager|agent|dear|hello|hi|hey|thanks|thank you|"
-    r"regards|sincerely)[ \t:,]+"
-)
+_NEVER: Final = PRODUCTS | CALENDAR | ROLES | THINGS | LEADS
+_LEAD: Final = re.compile(rf"(?i)(?:{'|'.join(sorted(LEADS))})[ \t:,]+")
 _EDGE: Final = re.compile(r"^[\W_]+|(?:['\u2019]s)?[\W_]*$")
 _WORD: Final = re.compile(r"[^\W_]+(?:[.'\u2019\-][^\W_]+)*")
 _ORDINAL: Final = re.compile(r"(?i)\d+(?:st|nd|rd|th|am|pm|%|k|m)?")

@@ -115,12 +115,9 @@ def _load(model: str) -> Any:
     """The pipeline with nothing but `ner`, and what feeds it."""
     import spacy
 
-    try:
-        pipeline = spacy.load(model, exclude=_without_ner(spacy, model))
-    except OSError as error:
-        raise ConfigurationError(
-            f"spaCy model `{Path(model).name}` is not installed: name a package or a directory"
-        ) from error
+    if not (Path(model).is_dir() or spacy.util.is_package(model)):
+        raise ConfigurationError(f"spaCy model `{Path(model).name}` is not installed: name a package or a directory")
+    pipeline = spacy.load(model, exclude=_without_ner(spacy, model))
     if "ner" not in pipeline.pipe_names:
         raise ConfigurationError(f"spaCy model `{Path(model).name}` has no component `ner`: choose another one")
     return pipeline
@@ -132,7 +129,7 @@ def _without_ner(spacy: Any, model: str) -> list[str]:
     directory = Path(model) if Path(model).is_dir() else spacy.util.get_package_path(model)
     configs = sorted(directory.rglob("config.cfg"))
     if not configs:
-        raise OSError(f"no config in {directory.name}")
+        raise ConfigurationError(f"spaCy model `{directory.name}` has no `config.cfg`: choose another directory")
     config = spacy.util.load_config(configs[0])
     components = config["components"]
     embedding = components.get("ner", {}).get("model", {}).get("tok2vec", {})

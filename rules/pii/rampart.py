@@ -64,10 +64,18 @@ class Marks:
         self._scores = sorted(scores.items(), key=lambda item: item[0])
         self.mentions = _mentions(text, self._scores)  # sorted by place; neighbours of one kind are one
 
-    def support(self, start: int, end: int, kind: str) -> float:
-        """The highest probability of `kind` among the words that `[start, end)` touches."""
-        column = _GROUPS.index(kind)
-        return max((float(row[column]) for (a, b), row in self._scores if a < end and start < b), default=0.0)
+    def supported(self, mention: Mention, least: float) -> Mention | None:
+        """Another model's mention, cut to its words whose probability of that kind is at least `least`."""
+        column = _GROUPS.index(mention.kind)
+        words = [
+            place
+            for place, row in self._scores
+            if place[0] < mention.end and mention.start < place[1] and row[column] >= least
+        ]
+        if not words:
+            return None
+        start, end = max(mention.start, words[0][0]), min(mention.end, words[-1][1])
+        return Mention(start, end, mention.kind, mention.score)
 
 
 class Rampart:

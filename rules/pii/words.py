@@ -58,3 +58,13 @@ transfer transfers university version
 """
 THINGS: Final = frozenset(_THINGS.split())
 """As the last word of a mention they say that it is no person."""
+
+_LEADS = """
+a agent an and apply are as ask at but call can check click client close confirm contact could customer dear did
+do does e-mail email enter explain find for from give hello hey hi how if in is list manager meet my on open or
+our patient pay please regards remind review see select send should show sincerely so submit summarise summarize
+tell text thanks that the this to translate update user verify visit what when where which who why with would
+write your
+"""
+LEADS: Final = frozenset(_LEADS.split())
+"""Words before a name that models draw into it, most of them because a sentence begins with them."""
