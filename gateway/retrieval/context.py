@@ -88,6 +88,6 @@ def _quoted(text: str) -> str:
 
 
 def _attribute(value: str) -> str:
-    plain = _CONTROL.sub(" ", value).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    plain = _TAG.sub("<", _CONTROL.sub(" ", value)).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     plain = plain.replace(">", "&gt;")
     return _NUMBER.sub(r"[ \1 ]", plain)[:_ATTRIBUTE_CHARS]
