@@ -1,24 +1,49 @@
 """The command line: `gateway COMMAND`."""
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from gateway import __version__
-from gateway.commands.audit import audit
-from gateway.commands.cases import cases
-from gateway.commands.ingest import ingest
-from gateway.commands.keys import keys
-from gateway.commands.policy import policy
-from gateway.commands.serve import serve
-from gateway.commands.settings import settings_command
 from gateway.domain.errors import GatewayError
 from gateway.domain.event import EventDraft
+from gateway.domain.ports import Embedder
 from gateway.settings import load_settings
+
+if TYPE_CHECKING:
+    from gateway.retrieval.ingest import IngestReport
+    from gateway.retrieval.store import PassageStore
+
+
+_COMMANDS: Final = {
+    "audit": "gateway.commands.audit:audit",
+    "cases": "gateway.commands.cases:cases",
+    "demo": "gateway.commands.demo:demo",
+    "ingest": "gateway.commands.ingest:ingest",
+    "keys": "gateway.commands.keys:keys",
+    "policy": "gateway.commands.policy:policy",
+    "serve": "gateway.commands.serve:serve",
+    "settings": "gateway.commands.settings:settings_command",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is called: `gateway keys list` waits for no model library."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
 
 
 class _Context(dict[str, Any]):
@@ -36,7 +61,7 @@ class _Context(dict[str, Any]):
         return self[key] if key in self or key in self._makers else default
 
 
-@click.group()
+@click.group(cls=_Commands)
 @click.option("--config", default="", envvar="GATEWAY_CONFIG", help="Settings file (`gateway.yaml`).", metavar="FILE")
 @click.version_option(__version__, prog_name="gateway")
 @click.pass_context
@@ -56,16 +81,28 @@ def cli(context: click.Context, *, config: str) -> None:
 
         return lambda draft: record_event(context.obj["settings"], draft)
 
-    def indexing() -> Any:
-        from gateway.app import Indexing
+    def embedder() -> Callable[[], Embedder]:
+        from gateway.retrieval.embedding import MiniLmEmbedder
 
-        return Indexing(context.obj["settings"])
+        return MiniLmEmbedder
 
-    context.obj = _Context(config, {"settings": settings, "signals": signals, "record": record, "indexing": indexing})
+    def passage_store() -> "Callable[[], PassageStore]":
+        from gateway.app import open_store
 
+        return lambda: open_store(context.obj["settings"], context.obj["embedder"]())
 
-for command in (serve, ingest, keys, policy, audit, cases, settings_command):
-    cli.add_command(command)
+    def on_ingested() -> "Callable[[IngestReport], object]":
+        return lambda report: [context.obj["record"](draft) for draft in report.events()]
+
+    makers = {
+        "settings": settings,
+        "signals": signals,
+        "record": record,
+        "embedder": embedder,
+        "passage_store": passage_store,
+        "on_ingested": on_ingested,
+    }
+    context.obj = _Context(config, makers)
 
 
 def main() -> None:

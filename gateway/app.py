@@ -2,19 +2,21 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from litestar import Litestar, asgi
-from litestar.types import Receive, Scope, Send
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import LifeSpanScope, Receive, Scope, Send
 from msgspec import Struct, structs
 
 from gateway.audit.log import SqliteAuditLog
 from gateway.cases.desk import AuditedCaseDesk
 from gateway.cases.store import SqliteCaseStore
 from gateway.detectors import build_detectors, growth_index, installed_signals
+from gateway.domain.errors import GatewayError
 from gateway.domain.event import EventDraft, EventType
 from gateway.domain.ports import Admission, Embedder
 from gateway.domain.sealing import MasterKey, Purpose
@@ -138,47 +140,65 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     )
 
 
-def create_app(settings: Settings, environ: Mapping[str, str]) -> Litestar:
-    """The HTTP application of one worker process."""
+class Application:
+    """The ASGI application of one worker process: Litestar, and a lifespan whose failure is told in one line."""
 
-    @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        gateway = await start(settings, environ)
-        app.state.gateway = gateway
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environ = environ
+        self._litestar = Litestar(
+            route_handlers=_routes(),
+            exception_handlers={Exception: http_exception_reply},
+            openapi_config=None,
+            logging_config=None,
+        )
+
+    async def __call__(self, scope: Scope | LifeSpanScope, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._litestar(scope, receive, send)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
         try:
-            yield
-        finally:
-            await gateway.closing.aclose()
+            gateway = await start(self._settings, self._environ)
+        except GatewayError as error:
+            await send({"type": "lifespan.startup.failed", "message": f"gateway: {error}"})
+            return
+        self._litestar.state.gateway = gateway
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await gateway.closing.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
 
-    def route(path: str, serve: Callable[[Gateway], Callable[[Scope, Receive, Send], Any]]) -> Any:
+
+def _routes() -> list[ASGIRouteHandler]:
+    def route(
+        path: str, serve: Callable[[Gateway], Callable[[Scope, Receive, Send], Any]], *, is_mount: bool = False
+    ) -> ASGIRouteHandler:
         async def handler(scope: Scope, receive: Receive, send: Send) -> None:
             await serve(scope["litestar_app"].state.gateway)(scope, receive, send)
 
-        return asgi(path, copy_scope=False)(handler)
+        return asgi(path, is_mount=is_mount, copy_scope=False)(handler)
 
-    return Litestar(
-        route_handlers=[
-            route("/v1/chat/completions", lambda gateway: gateway.openai.chat_completions),
-            route("/v1/embeddings", lambda gateway: gateway.openai.embeddings),
-            route("/v1/models", lambda gateway: gateway.openai.models),
-            route("/v1/models/{name:path}", lambda gateway: gateway.openai.model),
-            route("/v1/gateway/cases/{case:str}", lambda gateway: gateway.cases.case),
-            route("/openapi.json", lambda gateway: gateway.openapi.document),
-            route("/health/live", lambda gateway: gateway.health.live),
-            route("/health/ready", lambda gateway: gateway.health.ready),
-        ],
-        lifespan=[lifespan],
-        exception_handlers={Exception: http_exception_reply},
-        openapi_config=None,
-        logging_config=None,
-    )
+    # A mount takes everything below its path: Litestar cannot resolve parameters in the path of an ASGI route.
+    return [
+        route("/v1/chat/completions", lambda gateway: gateway.openai.chat_completions),
+        route("/v1/embeddings", lambda gateway: gateway.openai.embeddings),
+        route("/v1/models", lambda gateway: gateway.openai.models, is_mount=True),
+        route("/v1/gateway/cases", lambda gateway: gateway.cases.case, is_mount=True),
+        route("/openapi.json", lambda gateway: gateway.openapi.document),
+        route("/health/live", lambda gateway: gateway.health.live),
+        route("/health/ready", lambda gateway: gateway.health.ready),
+    ]
 
 
-def from_environment() -> Litestar:
+def from_environment() -> Application:
     """The application as a worker process makes it, from the environment alone."""
     settings = load_settings(None, os.environ)
     configure_logging(settings.log_level)
-    return create_app(settings, os.environ)
+    return Application(settings, os.environ)
 
 
 def open_audit(settings: Settings) -> SqliteAuditLog:
@@ -194,6 +214,15 @@ def open_audit(settings: Settings) -> SqliteAuditLog:
         ids=ascending_id,
         salts=lambda: os.urandom(_SALT_BYTES),
     )
+
+
+def record_event(settings: Settings, draft: EventDraft) -> None:
+    """Write one event and close the log again: for commands. Raises `AuditUnavailable`."""
+    audit = open_audit(settings)
+    try:
+        audit.append_blocking(draft)
+    finally:
+        audit.close()
 
 
 def open_store(settings: Settings, embedder: Embedder) -> PassageStore:

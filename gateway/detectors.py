@@ -6,7 +6,6 @@ A detector is built only if a rule in force refers to it: a gateway without a ru
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from rules.disclosure.detector import DisclosureDetector
 from rules.guardrails_hub.detector import GuardrailsDetector, guardrails_signals, load_validator
 from rules.topics.detector import TopicDetector
 
@@ -16,17 +15,19 @@ from gateway.domain.vocabulary import Placement, SignalType
 from gateway.enforce.growth import GrowthIndex
 from gateway.policy.bundle import Bundle
 from gateway.settings import InspectionSettings
+from rules.disclosure.detector import DisclosureDetector
 from rules.exfiltration.detector import ExfiltrationDetector
 from rules.growing import GrowingMatches
 from rules.injection.detector import InjectionDetector
 from rules.lists.detector import ListDetector
 from rules.patterns.detector import PatternDetector
-from rules.pii.detector import PiiDetector, PiiPatternDetector
+from rules.pii.detector import Pii, PiiPatterns
+from rules.pii.rampart import packaged_files
 from rules.secrets.detector import SecretDetector
 
 _FIXED: Final = (
-    PiiDetector,
-    PiiPatternDetector,
+    Pii,
+    PiiPatterns,
     SecretDetector,
     InjectionDetector,
     ExfiltrationDetector,
@@ -48,8 +49,8 @@ def build_detectors(bundle: Bundle, settings: InspectionSettings, embedder: Call
     """The detectors that the bundle's rules need. Loads models: seconds for names, a fraction for embeddings."""
     needed = frozenset[str]().union(*(rule.detectors for rule in bundle.rules))
     makers: Mapping[str, Callable[[], Detector]] = {
-        "pii": lambda: PiiDetector(model=settings.spacy_model),
-        "pii_patterns": PiiPatternDetector,
+        "pii": lambda: Pii(spacy_model=settings.spacy_model, rampart_files=packaged_files()),
+        "pii_patterns": PiiPatterns,
         "secrets": SecretDetector,
         "injection": lambda: InjectionDetector(embedder()),
         "exfiltration": ExfiltrationDetector,

@@ -32,9 +32,9 @@ from gateway.domain.signal import DetectorRun, Inspection, SignalValue
 from gateway.domain.verdict import Evidence, FieldValue, Verdict
 from gateway.domain.vocabulary import Effect, Phase, Provenance
 from gateway.enforce.answer import AnswerPlan, AnswerRelease
-from gateway.enforce.growth import Cut
 from gateway.enforce.pseudonyms import PseudonymMap
 from gateway.enforce.redaction import Redactor
+from gateway.enforce.release import Cut
 from gateway.enforce.units import Granularity
 from gateway.escalation import open_case
 from gateway.exchange import Call, Exchange, JudgedPassage, Ports, tenant_key
@@ -111,8 +111,9 @@ class Pipeline:
     async def _query(self, exchange: Exchange) -> Body:
         exchange.inspection = await self._inspect(exchange, exchange.call.prompt.segments, Phase.QUERY)  # 3 inspect
         exchange.query = self._decide(exchange, Phase.QUERY, exchange.inspection)  # 4 decide
-        exchange.intended = True
-        await self._ports.audit.append(intent(exchange))  # 5 intend
+        draft = intent(exchange)
+        exchange.intended = True  # even if the append fails: the event may have reached the disk
+        await self._ports.audit.append(draft)  # 5 intend
         return self._enforce(exchange, exchange.query)  # 6 enforce
 
     def _begin(self, call: Call) -> Exchange:
@@ -229,7 +230,7 @@ class Pipeline:
         }
         exchange.buffered = bool(policy.whole_answer_rules(fields))
         cut = (
-            Cut(granularity=Granularity.WHOLE, growing=None)
+            Cut(granularity=Granularity.WHOLE)
             if exchange.buffered
             else self._ports.growth.cut(policy.required(Phase.ANSWER, fields))
         )
@@ -238,8 +239,7 @@ class Pipeline:
             judge=_BoundJudge(self, exchange, Phase.ANSWER, facts),
             judge_call=lambda name: _BoundJudge(self, exchange, Phase.TOOL_CALL, {**facts, "tool.name": name}),
             redactor=exchange.redactor,
-            granularity=cut.granularity,
-            growing=cut.growing,
+            cut=cut,
             json_answer=exchange.call.prompt.json_answer,
             disclaimers=exchange.query.obligations.disclaimers,
             on_stop=lambda verdict, candidate: self._stop_answer(exchange, verdict, candidate),

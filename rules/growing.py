@@ -7,7 +7,7 @@ as a beginning, since the code point after it may extend it or decide a word bou
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as sre_parser  # type: ignore[attr-defined]
 from typing import Any, Final
@@ -36,25 +36,53 @@ _POSITIONS: Final = {
 }
 
 
+_CODE_POINT: Final = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
+_UNICODE_CLASSES: Final = {
+    r"[^\pL\pN\pM_]": r"\W",
+    r"[\s\pZ]": r"[\s\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
+}
+
+
 class UnsupportedExpressionError(ValueError):
     """The expression uses something whose prefixes cannot be written in RE2."""
 
 
-def beginnings(expression: str) -> str:
-    """An RE2 expression for every non-empty prefix of a match of `expression`.
+def beginnings(expression: str, *, context: int = 0) -> str:
+    """An RE2 expression for every non-empty prefix of a match of `expression`, and perhaps for more: what is held
+    back for nothing is released a little later.
 
-    Raises `UnsupportedExpressionError` for look-around, back-references and syntax that Python's parser does not share
-    with RE2 (such as `\\pL`); callers then judge whole sentences instead.
+    `context` says that up to so many characters behind a match may still change what is made of it: they belong to
+    the match here. Raises `UnsupportedExpressionError` for look-around, back-references and syntax that Python's
+    parser does not share with RE2; callers then judge whole sentences instead.
     """
     try:
-        parsed = sre_parser.parse(expression)
+        parsed = sre_parser.parse(_python_syntax(expression))
     except (re.error, OverflowError, RecursionError) as error:
         raise UnsupportedExpressionError(f"cannot derive beginnings: {error}") from None
     derived = _prefix_of_sequence(list(parsed))
     if derived is None:
         raise UnsupportedExpressionError("cannot derive beginnings: the expression matches only the empty text")
+    if context:
+        derived = f"{derived}|{_sequence(list(parsed))}(?s:.{{0,{context}}})"
     flags = _flag_letters(parsed.state.flags)
     return f"(?{flags}:{derived})" if flags else f"(?:{derived})"
+
+
+def all_beginnings(expressions: Iterable[str]) -> tuple[str, ...] | None:
+    """The beginnings of each expression, or `None` if one of them cannot be derived."""
+    try:
+        return tuple(beginnings(expression) for expression in expressions)
+    except UnsupportedExpressionError:
+        return None
+
+
+def _python_syntax(expression: str) -> str:
+    """RE2's notations for code points and for the classes of Unicode that our expressions use, in Python's. A class
+    becomes one that holds at least as much, unless it is negated, where it holds no more."""
+    expression = _CODE_POINT.sub(lambda match: f"\\U{int(match.group(1), 16):08x}", expression)
+    for unicode_class, wider in _UNICODE_CLASSES.items():
+        expression = expression.replace(unicode_class, wider)
+    return expression.replace(r"\z", r"\Z")
 
 
 class GrowingMatches:

@@ -7,8 +7,6 @@ from gateway.domain.errors import RequestError
 from gateway.edge.door import Door, Entry
 from gateway.reply import Reply
 
-_PREFIX = "/v1/gateway/cases/"
-
 
 class CasesWire:
     def __init__(self, door: Door, store: SqliteCaseStore) -> None:
@@ -17,7 +15,7 @@ class CasesWire:
 
     async def case(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The state of a case, to its requester and to reviewers of its tenant; nobody else learns that it exists."""
-        case_id = str(scope["path"]).removeprefix(_PREFIX).strip("/")
+        case_id = str(scope["path"]).strip("/")  # the rest below the mount
 
         async def serve(entry: Entry) -> Reply:
             case = await self._store.get(case_id, entry.principal)
@@ -33,4 +31,4 @@ class CasesWire:
             }
             return Reply(headers={"x-request-id": entry.exchange, "x-gateway-case": case.id}, body=body)
 
-        await self._door.run(scope, receive, send, method="GET", serve=serve, route=_PREFIX + "{case}")
+        await self._door.run(scope, receive, send, method="GET", serve=serve, route="/v1/gateway/cases/{case}")

@@ -58,21 +58,19 @@ class OpenAiWire:
         await self._door.run(scope, receive, send, method="POST", serve=serve)
 
     async def models(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = str(scope["path"]).strip("/")  # the rest below the mount
+
         async def serve(entry: Entry) -> Reply:
+            if name:
+                _check_model(name, (*self._chat_models, *self._embedding_models), entry.principal)
+                return Reply(headers={"x-request-id": entry.exchange}, body=self._model(name))
             names = [name for name in (*self._chat_models, *self._embedding_models) if _may(entry.principal, name)]
             body = {"object": "list", "data": [self._model(name) for name in names]}
             return Reply(headers={"x-request-id": entry.exchange}, body=body)
 
-        await self._door.run(scope, receive, send, method="GET", serve=serve)
-
-    async def model(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = str(scope["path"]).removeprefix("/v1/models/").strip("/")
-
-        async def serve(entry: Entry) -> Reply:
-            _check_model(name, (*self._chat_models, *self._embedding_models), entry.principal)
-            return Reply(headers={"x-request-id": entry.exchange}, body=self._model(name))
-
-        await self._door.run(scope, receive, send, method="GET", serve=serve, route="/v1/models/{model}")
+        await self._door.run(
+            scope, receive, send, method="GET", serve=serve, route="/v1/models/{model}" if name else "/v1/models"
+        )
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "answer-gateway"}

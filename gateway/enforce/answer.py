@@ -20,9 +20,9 @@ from gateway.domain.verdict import Verdict
 from gateway.domain.vocabulary import Effect, strictest
 from gateway.enforce.logprobs import LogprobQueue
 from gateway.enforce.redaction import Redactor
-from gateway.enforce.release import Judge, Released, TextRelease
+from gateway.enforce.release import Cut, Judge, Released, TextRelease
 from gateway.enforce.tool_calls import ToolCallAssembly, judge_call
-from gateway.enforce.units import Granularity, Growing
+from gateway.enforce.units import Granularity
 from gateway.wire.answer import (
     CONTENT,
     CONTENT_FILTER,
@@ -45,8 +45,7 @@ class AnswerPlan(Struct, frozen=True, kw_only=True):
     judge: Judge
     judge_call: Callable[[str], Judge]  # by the name of the tool
     redactor: Redactor
-    granularity: Granularity
-    growing: Growing | None
+    cut: Cut
     json_answer: bool
     disclaimers: tuple[str, ...]
     on_stop: OnStop
@@ -260,11 +259,7 @@ class _Choice:
         if text is None:
             plan = self._plan
             text = self._open[address] = TextRelease(
-                plan.judge,
-                plan.redactor,
-                granularity=plan.granularity,
-                growing=plan.growing,
-                inside_json=plan.json_answer and address == CONTENT,
+                plan.judge, plan.redactor, plan.cut, inside_json=plan.json_answer and address == CONTENT
             )
             self.texts.append(text)
         return text
@@ -331,7 +326,7 @@ class _LooseTexts:
     async def judged(self, body: Body) -> Body:
         edits: dict[Address, Any] = {}
         for address, text in loose_texts(body):
-            release = TextRelease(self._plan.judge, self._plan.redactor, granularity=Granularity.WHOLE)
+            release = TextRelease(self._plan.judge, self._plan.redactor, Cut(granularity=Granularity.WHOLE))
             released = await release.whole(text)
             self.verdicts.extend(verdict for verdict in release.verdicts if verdict not in self.verdicts)
             if released.text != text:

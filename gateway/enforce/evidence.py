@@ -28,6 +28,13 @@ class EvidenceSum:
         self.values: dict[Provenance, dict[str, SignalValue]] = {}
         self.runs: dict[str, DetectorRun] = {}
 
+    def copy(self) -> "EvidenceSum":
+        """An independent sum of the same inspections."""
+        other = EvidenceSum()
+        other.values = {provenance: dict(values) for provenance, values in self.values.items()}
+        other.runs = dict(self.runs)
+        return other
+
     def add(self, inspection: Inspection) -> None:
         for provenance, values in inspection.values.items():
             own = self.values.setdefault(provenance, {})

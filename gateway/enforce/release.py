@@ -6,21 +6,33 @@
 The evidence of a text accumulates: a unit is judged by what it holds and by what the units before it held, so that
 a rule on a count or on two signals together holds for the text as a whole. Once a unit stops the text it stays
 stopped.
+
+A unit need not be complete for its beginning to leave. Where every detector can say what may be growing (`eager`), the
+words of a unit that were scanned, gave nothing, and cannot become part of a match leave at once. Which words these
+are is a function of the unit's text alone, so that a unit that is stopped in the end has released the same
+beginning in a stream and without one (I5). The finished unit is judged again as a whole; should its text then
+contradict what has left, the text is stopped.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from gateway.domain.segment import Segment
 from gateway.domain.signal import DetectorRun, Finding, Inspection, SignalValue
-from gateway.domain.verdict import Verdict
-from gateway.domain.vocabulary import Provenance
+from gateway.domain.verdict import RuleOutcome, Verdict
+from gateway.domain.vocabulary import Effect, Provenance, RuleStatus, SignalStatus
 from gateway.enforce.evidence import EvidenceSum
 from gateway.enforce.pseudonyms import PseudonymMap
 from gateway.enforce.redaction import Redactor
 from gateway.enforce.units import Granularity, Growing, UnitSplitter
+
+CONTRADICTION: Final = "gateway.early_release_contradicted"
+"""Reason of the stop when a finished unit contradicts its released beginning: a detector's defect."""
+
+_WORD_END: Final = re.compile(r"\s+(?=\S)|(?<=[。！？、，；：])(?=\S)")
 
 
 class Judge(Protocol):
@@ -33,6 +45,14 @@ class Judge(Protocol):
     ) -> Verdict: ...
 
 
+class Cut(Struct, frozen=True, kw_only=True):
+    """How an answer is cut. `eager`: the beginning of an unfinished unit may leave."""
+
+    granularity: Granularity
+    growing: Growing | None = None
+    eager: bool = False
+
+
 class Released(Struct, frozen=True, kw_only=True):
     """What may leave now. `raw_chars` code points of the text as received are accounted for by `text`."""
 
@@ -43,24 +63,25 @@ class Released(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Released({len(self.text)} chars)"
 
+    def __add__(self, other: "Released") -> "Released":
+        return Released(
+            text=self.text + other.text,
+            raw_chars=self.raw_chars + other.raw_chars,
+            changed=self.changed or other.changed,
+        )
+
 
 class TextRelease:
     """One text of an answer on its way out. Not thread-safe; calls must not overlap."""
 
-    def __init__(
-        self,
-        judge: Judge,
-        redactor: Redactor,
-        *,
-        granularity: Granularity,
-        growing: Growing | None = None,
-        inside_json: bool = False,
-    ) -> None:
+    def __init__(self, judge: Judge, redactor: Redactor, cut: Cut, *, inside_json: bool = False) -> None:
         self._judge = judge
         self._redactor = redactor
-        self._local = granularity is Granularity.WORD
-        self._splitter = UnitSplitter(granularity, growing)
+        self._growing = cut.growing
+        self._eager = cut.eager and cut.granularity is Granularity.SENTENCE
+        self._splitter = UnitSplitter(cut.granularity, cut.growing)
         self._restore = restorer(redactor.pseudonyms, inside_json=inside_json)
+        self._early = _Early()
         self.evidence = EvidenceSum()
         self.verdicts: list[Verdict] = []
         self.redacted: dict[str, int] = {}
@@ -68,55 +89,92 @@ class TextRelease:
 
     async def feed(self, text: str) -> Released:
         """Take in more of the text and return what has become releasable."""
-        return await self._release(self._splitter.feed(text)) if self.stopped is None else Released()
+        if self.stopped is not None:
+            return Released()
+        released = await self._release(self._splitter.feed(text))
+        if self._eager and self.stopped is None:
+            released += await self._release_beginning(self._splitter.pending)
+        return released
 
     async def finish(self) -> Released:
         """The text is over: judge and return the rest."""
         return await self._release(self._splitter.finish()) if self.stopped is None else Released()
 
     async def whole(self, text: str) -> Released:
-        """The same as `feed` and `finish` together, for a text that is complete.
-
-        A text that is quiet as a whole is quiet in each of its units, where every detector says what may be growing
-        (`Granularity.WORD`): it is then released without being cut at all.
-        """
-        if self._local and text:
-            inspection = await self._judge.inspect([_segment(text)])
-            if not inspection.findings and not any(inspection.values.values()):
-                self.evidence.add(inspection)
-                verdict = self._decide()
-                if not verdict.effect.stops:
-                    restored = self._restore(text)
-                    return Released(text=restored, raw_chars=len(text), changed=restored != text)
-                self.stopped = verdict
-                return Released()
-        head, tail = await self.feed(text), await self.finish()
-        return Released(
-            text=head.text + tail.text,
-            raw_chars=head.raw_chars + tail.raw_chars,
-            changed=head.changed or tail.changed,
-        )
+        """The same as `feed` and `finish` together, for a text that is complete."""
+        if self.stopped is not None:
+            return Released()
+        return await self._release([*self._splitter.feed(text), *self._splitter.finish()])
 
     async def _release(self, units: list[str]) -> Released:
+        """Judge complete units in order. Quiet ones, the usual case, cost one inspection together."""
         if not units:
             return Released()
-        parts: list[str] = []
-        raw_chars = 0
-        changed = False
-        for unit in units:
-            segment = _segment(unit)
-            inspection = await self._judge.inspect([segment])
+        inspection = await self._judge.inspect([_segment(unit, index) for index, unit in enumerate(units)])
+        if _is_quiet(inspection):
             self.evidence.add(inspection)
             verdict = self._decide()
-            if verdict.effect.stops:
-                self.stopped = verdict
+            if not verdict.effect.stops:
+                return self._leaving("".join(units), "".join(units))
+        released = Released()
+        for unit in units:
+            released += await self._release_one(unit)
+            if self.stopped is not None:
                 break
-            text = self._redact(segment, inspection.findings, verdict)
-            text = self._restore(text)
-            changed = changed or text != unit
-            raw_chars += len(unit)
-            parts.append(text)
-        return Released(text="".join(parts), raw_chars=raw_chars, changed=changed)
+        return released
+
+    async def _release_one(self, unit: str) -> Released:
+        inspection = await self._judge.inspect([_segment(unit)])
+        before = self.evidence.copy()
+        self.evidence.add(inspection)
+        verdict = self._decide()
+        if verdict.effect.stops:
+            # What a stream would have let go before the end of this unit goes here as well.
+            self.evidence, seen = before, self.evidence
+            beginning = await self._release_beginning(unit) if self._eager else Released()
+            self.evidence = seen
+            self.stopped = verdict
+            return beginning
+        text = self._redact(_segment(unit), inspection.findings, verdict)
+        return self._leaving(unit, text)
+
+    def _leaving(self, raw: str, text: str) -> Released:
+        """What is left to release of a judged text, beyond the beginning that has left already."""
+        whole = self._restore(text)
+        early, self._early = self._early, _Early()
+        if not whole.startswith(early.text):
+            self.stopped = _contradicted(self.verdicts[-1])
+            self.verdicts.append(self.stopped)
+            return Released()
+        return Released(text=whole[len(early.text) :], raw_chars=len(raw) - early.raw_chars, changed=whole != raw)
+
+    async def _release_beginning(self, unit: str) -> Released:
+        """Let go what leads a unit, complete or not, up to the end of the last word behind which nothing has been
+        found and nothing may be growing; the white space behind it stays, since a match may begin with it."""
+        released = Released()
+        for match in _WORD_END.finditer(unit, self._early.looked_at):
+            end = match.start()
+            # INVARIANT: each decision depends on unit[: match.end() + 1] alone, which is known as soon as `match` is.
+            self._early.looked_at = match.end()
+            start = self._growing.start(unit[: match.end() + 1]) if self._growing is not None else None
+            if start is not None and start < end:
+                continue
+            if not await self._is_harmless(unit[: match.end()]):
+                self._early.looked_at = len(unit)
+                break
+            raw = unit[self._early.raw_chars : end]
+            text = self._restore(raw)
+            self._early.text += text
+            self._early.raw_chars = end
+            released += Released(text=text, raw_chars=len(raw), changed=text != raw)
+        return released
+
+    async def _is_harmless(self, beginning: str) -> bool:
+        inspection = await self._judge.inspect([_segment(beginning)])
+        if not _is_quiet(inspection) or any(run.status is not SignalStatus.OK for run in inspection.runs.values()):
+            return False
+        verdict = self._judge.decide(self.evidence.values, {**self.evidence.runs, **inspection.runs})
+        return not verdict.effect.stops
 
     def _decide(self) -> Verdict:
         verdict = self._judge.decide(self.evidence.values, self.evidence.runs)
@@ -131,10 +189,34 @@ class TextRelease:
         return redacted.text
 
 
+class _Early(Struct):
+    """The beginning of the current unit that has left: as released, and how much of the unit it accounts for.
+    `looked_at` is where the search for word ends goes on."""
+
+    text: str = ""
+    raw_chars: int = 0
+    looked_at: int = 0
+
+
 def restorer(pseudonyms: PseudonymMap, *, inside_json: bool) -> Callable[[str], str]:
     """How stand-ins become values again in a plain text, or in the source text of JSON."""
     return pseudonyms.restore_in_json_text if inside_json else pseudonyms.restore
 
 
-def _segment(text: str) -> Segment:
-    return Segment(index=0, text=text, provenance=Provenance.ASSISTANT)
+def _is_quiet(inspection: Inspection) -> bool:
+    return not inspection.findings and not any(inspection.values.values())
+
+
+def _segment(text: str, index: int = 0) -> Segment:
+    return Segment(index=index, text=text, provenance=Provenance.ASSISTANT)
+
+
+def _contradicted(verdict: Verdict) -> Verdict:
+    outcome = RuleOutcome(rule=CONTRADICTION, status=RuleStatus.ERROR, effect=Effect.REFUSE, severity="critical")
+    return Verdict(
+        phase=verdict.phase,
+        effect=Effect.REFUSE,
+        policy=verdict.policy,
+        outcomes=(*verdict.outcomes, outcome),
+        evaluated=verdict.evaluated,
+    )

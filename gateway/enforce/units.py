@@ -1,4 +1,4 @@
-"""Cuts an answer into units that are judged and released one by one.
+"""Cuts an answer into units, sentences as a rule, that are judged and released one by one.
 
 Where the cuts fall is a function of the text alone, never of the chunks in which it arrived: a boundary is decided
 once, from the text of its unit and the single code point after it. Streaming and not streaming therefore judge the
@@ -16,7 +16,6 @@ from typing import Final, Protocol, assert_never
 MAX_UNIT_CHARS: Final = 8_192
 """A unit never grows beyond this; a private key in PEM form fits. Bounds memory and the delay of a stream."""
 
-_WORD: Final = re.compile(r"\s+(?=\S)|(?<=[。！？、，；：])(?=\S)")
 _SENTENCE: Final = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+(?=\S)|\n\s*(?=\S)|(?<=[。！？])(?=\S)")
 # A full stop after these does not end a sentence. A cut there would only judge two smaller units, but a name
 # recogniser does better on whole sentences.
@@ -28,10 +27,9 @@ _OPEN_PSEUDONYM: Final = re.compile(r"<[A-Z0-9_]{0,48}$")
 
 
 class Granularity(StrEnum):
-    """How much text one judgement covers; the coarsest that an applicable rule needs."""
+    """How much text one judgement covers."""
 
-    WORD = "word"  # every detector asked for can say where a match may be growing
-    SENTENCE = "sentence"  # a detector needs context (names)
+    SENTENCE = "sentence"
     WHOLE = "whole"  # a rule judges, or a human reads, the answer as a whole
 
 
@@ -46,22 +44,24 @@ class Growing(Protocol):
 class UnitSplitter:
     """Text in, whole units out; the units joined are the text. Not thread-safe; one per text."""
 
-    __slots__ = ("_boundary", "_growing", "_pending", "_scan", "_sentences")
+    __slots__ = ("_boundary", "_growing", "_pending", "_scan")
 
     def __init__(self, granularity: Granularity, growing: Growing | None = None) -> None:
         self._growing = growing
         self._pending = ""
         self._scan = 0
-        self._sentences = granularity is Granularity.SENTENCE
         match granularity:
-            case Granularity.WORD:
-                self._boundary: re.Pattern[str] | None = _WORD
             case Granularity.SENTENCE:
-                self._boundary = _SENTENCE
+                self._boundary: re.Pattern[str] | None = _SENTENCE
             case Granularity.WHOLE:
                 self._boundary = None
             case _:
                 assert_never(granularity)
+
+    @property
+    def pending(self) -> str:
+        """The text of the unit that is not complete yet."""
+        return self._pending
 
     def feed(self, text: str) -> list[str]:
         """The units that `text` completes, possibly none."""
@@ -98,9 +98,11 @@ class UnitSplitter:
         # INVARIANT: depends on pending[: end + 1] only, which no later chunk changes.
         if end == 0:
             return False
-        if self._sentences and _ABBREVIATION.search(self._pending, max(0, end - 32), end):
+        if _ABBREVIATION.search(self._pending, max(0, end - 32), end):
             return False
         if self._growing is None:
             return True
         start = self._growing.start(self._pending[: end + 1])
-        return start is None or start >= end
+        # Many expressions begin with what stands before a word: white space, the end of a sentence. The next unit
+        # begins a text of its own, where they match as well.
+        return start is None or not any(map(str.isalnum, self._pending[start:end]))

@@ -8,6 +8,7 @@ from gateway.domain.signal import EMPTY_SCAN, Finding, Scan
 from gateway.domain.vocabulary import Placement, SignalType
 from rules.disclosure.expressions import MARKINGS, PROMPTS
 from rules.expressions import EXPRESSIONS_VERSION, ExpressionSet, Reading, bounded_findings, readings, uncovered
+from rules.growing import all_beginnings
 
 DISCLOSURE_VERSION: Final = "1"
 
@@ -34,6 +35,7 @@ class DisclosureDetector:
 
     def __init__(self) -> None:
         self._set = ExpressionSet(MARKINGS | PROMPTS, captures=True)
+        self.growing = all_beginnings((*MARKINGS.values(), *PROMPTS.values()))
 
     def scan(self, texts: Sequence[str]) -> list[Scan]:
         return [self._scan(text) for text in texts]

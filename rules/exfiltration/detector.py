@@ -8,6 +8,7 @@ from gateway.domain.signal import EMPTY_SCAN, Finding, Scan
 from gateway.domain.vocabulary import Placement, SignalType
 from rules.exfiltration.constructs import CONSTRUCTS, Surroundings
 from rules.expressions import EXPRESSIONS_VERSION, ExpressionSet, Reading, bounded_findings, readings, uncovered
+from rules.growing import all_beginnings
 from rules.normalise import hidden_runs
 
 EXFILTRATION_VERSION: Final = "1"
@@ -32,6 +33,7 @@ class ExfiltrationDetector:
     def __init__(self, allowed_hosts: frozenset[str] = frozenset()) -> None:
         self._allowed = frozenset(host.strip(".").lower() for host in allowed_hosts)
         self._set = ExpressionSet({name: construct.regex for name, construct in CONSTRUCTS.items()})
+        self.growing = all_beginnings(construct.regex for construct in CONSTRUCTS.values())
         digest = hashlib.sha256("\n".join(sorted(self._allowed)).encode()).hexdigest()
         self.version = f"{EXFILTRATION_VERSION}+{EXPRESSIONS_VERSION}+{digest[:16]}"
 

@@ -12,6 +12,7 @@ from gateway.domain.errors import ConfigurationError
 from gateway.domain.signal import EMPTY_SCAN, Finding, Scan
 from gateway.domain.vocabulary import Placement, SignalType
 from rules.expressions import EXPRESSIONS_VERSION, ExpressionSet, Reading, bounded_findings, readings
+from rules.growing import all_beginnings
 from rules.normalise import View, fold_case, normalise
 
 LISTS_VERSION: Final = "1"
@@ -41,6 +42,7 @@ class ListDetector:
             for folded in (False, True)
             if (members := [definition for definition in definitions if definition.fold_case is folded])
         )
+        self.growing = _growing(definitions)
         self.signals: Mapping[str, SignalType] = {f"list.{d.id}": SignalType.FLAG for d in definitions}
         canonical = sorted((d.id, sorted(d.values), d.match.value, d.fold_case) for d in definitions)
         digest = hashlib.sha256(msgspec.json.encode(canonical)).hexdigest()
@@ -74,6 +76,14 @@ def _folded(reading: Reading) -> Reading:
     """The reading in folded case. Its view leads to itself: where characters expanded is found out after a hit."""
     folded = reading.text.casefold()
     return reading if folded == reading.text else Reading(View(folded))
+
+
+def _growing(definitions: Sequence[ListDefinition]) -> tuple[str, ...] | None:
+    """Case is ignored throughout: folding a text would move its places. `exact` asks for the whole text."""
+    if any(definition.match is ListMatch.EXACT for definition in definitions):
+        return None
+    found = all_beginnings(_expressions(definitions).values())
+    return None if found is None else tuple(f"(?i:{expression})" for expression in found)
 
 
 def _expressions(definitions: Iterable[ListDefinition]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from gateway.domain.errors import ConfigurationError
 from gateway.domain.signal import EMPTY_SCAN, Finding, Scan
 from gateway.domain.vocabulary import Placement, SignalType
 from rules.expressions import EXPRESSIONS_VERSION, ExpressionSet, bounded_findings, compile_expression, readings
+from rules.growing import all_beginnings
 
 PATTERNS_VERSION: Final = "1"
 _EMPTY_PROBES: Final = (b"", b"ab cd", b"\n")
@@ -32,6 +33,7 @@ class PatternDetector:
         if len({definition.id for definition in definitions}) < len(definitions):
             raise ConfigurationError("two patterns have the same id: rename one")
         self._set = ExpressionSet({f"pattern.{definition.id}": definition.regex for definition in definitions})
+        self.growing = all_beginnings(definition.regex for definition in definitions)
         self.signals: Mapping[str, SignalType] = {f"pattern.{d.id}": SignalType.FLAG for d in definitions}
         digest = hashlib.sha256(msgspec.json.encode(sorted((d.id, d.regex) for d in definitions))).hexdigest()
         self.version = f"{PATTERNS_VERSION}+{EXPRESSIONS_VERSION}+{digest[:16]}"

@@ -55,6 +55,7 @@ class PiiPatterns:
     def __init__(self, *, kinds: frozenset[str] = PATTERN_KINDS - OPTIONAL_KINDS) -> None:
         self._kinds = _known(kinds, PATTERN_KINDS)
         self._tier = PatternTier([p for p in PATTERNS if p.kind in kinds], detector=self.name)
+        self.growing = self._tier.growing
         self.version = f"{_DETECTOR_VERSION}+{TIER_VERSION}+{_digest(kinds)}"
 
     def scan(self, texts: Sequence[str]) -> list[Scan]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from gateway.domain.signal import Finding
 from rules.expressions import EXPRESSIONS_VERSION, MAX_MATCHES, ExpressionSet, Reading
+from rules.growing import UnsupportedExpressionError, beginnings
 from rules.pii.pattern import Judge, Pattern
 
 TIER_VERSION: Final = f"1+{EXPRESSIONS_VERSION}"
@@ -16,6 +17,7 @@ class PatternTier:
 
     def __init__(self, patterns: Sequence[Pattern], *, detector: str) -> None:
         self._detector = detector
+        self.growing = _growing(patterns)
         self._judges = {pattern.name: Judge(pattern) for pattern in patterns}
         self._expressions = ExpressionSet({pattern.name: pattern.regex for pattern in patterns}, captures=True)
 
@@ -44,3 +46,14 @@ class PatternTier:
                     detector=self._detector,
                     evidence=value.evidence.value,
                 )
+
+
+def _growing(patterns: Sequence[Pattern]) -> tuple[str, ...] | None:
+    """The beginnings of all matches, with the characters behind them that a judge still looks at."""
+    try:
+        return tuple(
+            beginnings(pattern.regex, context=pattern.after if pattern.context or pattern.unless else 0)
+            for pattern in patterns
+        )
+    except UnsupportedExpressionError:
+        return None

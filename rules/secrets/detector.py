@@ -7,6 +7,7 @@ from typing import Final
 from gateway.domain.signal import EMPTY_SCAN, Finding, Scan
 from gateway.domain.vocabulary import Placement, SignalType
 from rules.expressions import EXPRESSIONS_VERSION, ExpressionSet, Reading, bounded_findings, readings, uncovered
+from rules.growing import all_beginnings, beginnings
 from rules.secrets.formats import FORMATS
 from rules.secrets.plausible import is_stand_in
 
@@ -14,6 +15,11 @@ SECRETS_VERSION: Final = "1"
 
 _PEM_KIND: Final = "secret.private_key"
 _PEM_BEGIN: Final = "-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+# From the first line to the last: the body has no five dashes in a row, the last line begins with them.
+_PEM_GROWING: Final = (
+    f"(?:{beginnings(_PEM_BEGIN)}|{_PEM_BEGIN}"
+    r"(?:-{0,4}[A-Za-z0-9+/=\s:,.()\\])*(?:-{1,5}(?:E(?:N(?:D[A-Z0-9 -]{0,70})?)?)?)?)"
+)
 _PEM_END: Final = re.compile("-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_BODY: Final = re.compile(r"[A-Za-z0-9+/=\s:,.()\\-]*")  # base64, headers such as `Proc-Type: 4,ENCRYPTED`, `\n`
 _PEM_BASE64: Final = re.compile("[A-Za-z0-9+/=]{24,}")
@@ -34,6 +40,8 @@ class SecretDetector:
         self._formats = {form.kind: form for form in FORMATS}
         expressions = {_PEM_KIND: _PEM_BEGIN} | {form.kind: form.regex for form in FORMATS}
         self._set = ExpressionSet(expressions, captures=True)
+        derived = all_beginnings(form.regex for form in FORMATS)
+        self.growing = None if derived is None else (*derived, _PEM_GROWING)
 
     def scan(self, texts: Sequence[str]) -> list[Scan]:
         return [self._scan(text) for text in texts]

@@ -13,10 +13,15 @@ from gateway.domain.vocabulary import Effect, Phase
 from gateway.enforce.answer import AnswerPlan, AnswerRelease
 from gateway.enforce.pseudonyms import PseudonymMap
 from gateway.enforce.redaction import Redactor
+from gateway.enforce.release import Cut
 from gateway.enforce.units import Granularity
 from rules.growing import GrowingMatches
 
 GROWING = GrowingMatches([beginning for _, beginning in WORDS.values()])
+EAGER = Cut(granularity=Granularity.SENTENCE, growing=GROWING, eager=True)
+SENTENCE = Cut(granularity=Granularity.SENTENCE, growing=GROWING)
+WHOLE = Cut(granularity=Granularity.WHOLE)
+CUTTINGS = [EAGER, SENTENCE, WHOLE]
 REDACT = {"PERSON": Effect.REDACT, "CARD": Effect.REDACT}
 REFUSE = {**REDACT, "forbidden": Effect.REFUSE}
 
@@ -33,7 +38,7 @@ class BoundJudge:
 
 
 def plan(
-    effects=REDACT, *, granularity=Granularity.WORD, calls=None, json_answer=False, disclaimers=(), known=("Zoe Quill",)
+    effects=REDACT, *, granularity=EAGER, calls=None, json_answer=False, disclaimers=(), known=("Zoe Quill",)
 ) -> AnswerPlan:
     pseudonyms = PseudonymMap()
     for value in known:
@@ -49,8 +54,7 @@ def plan(
         judge=BoundJudge(policy, Phase.ANSWER),
         judge_call=lambda name: BoundJudge(policy, Phase.TOOL_CALL),
         redactor=Redactor(pseudonyms, b"k" * 32),
-        granularity=granularity,
-        growing=GROWING,
+        cut=granularity,
         json_answer=json_answer,
         disclaimers=tuple(disclaimers),
         on_stop=on_stop,
@@ -117,7 +121,7 @@ async def test_a_stop_keeps_what_was_released_before_it_and_drops_tool_calls():
         "content": "Good so far. Now forbidden things. More.",
         "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
     }
-    choice = await whole(plan(REFUSE, granularity=Granularity.SENTENCE), message)
+    choice = await whole(plan(REFUSE, granularity=SENTENCE), message)
     assert choice["message"]["content"] == "Good so far. \n\nNOTICE"
     assert "tool_calls" not in choice["message"]
     assert choice["message"]["refusal"] is None
@@ -125,11 +129,11 @@ async def test_a_stop_keeps_what_was_released_before_it_and_drops_tool_calls():
 
 
 async def test_a_whole_answer_rule_releases_nothing_but_the_notice():
-    choice = await whole(plan(REFUSE, granularity=Granularity.WHOLE), {"content": "Good so far. Now forbidden."})
+    choice = await whole(plan(REFUSE, granularity=WHOLE), {"content": "Good so far. Now forbidden."})
     assert choice["message"]["content"] == "NOTICE"
 
 
-@pytest.mark.parametrize("granularity", list(Granularity))
+@pytest.mark.parametrize("granularity", CUTTINGS)
 async def test_a_stream_ends_with_one_content_filter_after_a_stop(granularity):
     chunks = deltas({"content": "Good so far. "}, {"content": "Now forb"}, {"content": "idden. More."})
     content, reason, out = await streamed(plan(REFUSE, granularity=granularity), chunks)
@@ -201,14 +205,13 @@ class TestLogprobs:
         assert changed["logprobs"] is None
 
     async def test_in_a_stream_they_follow_their_text(self):
-        chunks = deltas({"content": "one "}, {"content": "two "}, {"content": "Bram Tal"})
-        for chunk, token in zip(chunks, ["one ", "two ", "Bram Tal"], strict=False):
+        tokens = ["one", " two", " three", " Bram Tal"]
+        chunks = deltas(*({"content": token} for token in tokens))
+        for chunk, token in zip(chunks, tokens, strict=False):
             chunk["choices"][0]["logprobs"] = {"content": [{"token": token}]}
         _, _, out = await streamed(plan(), chunks)
-        sent = [
-            e["token"] for chunk in out for c in chunk["choices"] for e in (c.get("logprobs") or {}).get("content", [])
-        ]
-        assert sent == ["one ", "two "]
+        entries = [(c.get("logprobs") or {}).get("content", []) for chunk in out for c in chunk["choices"]]
+        assert [entry["token"] for found in entries for entry in found] == ["one", " two", " three"]
 
 
 async def test_disclaimers_follow_the_text_but_not_json_or_calls():
@@ -273,7 +276,7 @@ CUTS = st.lists(st.integers(0, 120), max_size=16)
 
 
 @settings(max_examples=400, deadline=None)
-@given(ANSWERS, ANSWERS, CUTS, st.sampled_from(list(Granularity)), st.sampled_from([REDACT, REFUSE]))
+@given(ANSWERS, ANSWERS, CUTS, st.sampled_from(CUTTINGS), st.sampled_from([REDACT, REFUSE]))
 async def test_streaming_releases_the_same_text_however_it_is_cut(text, reasoning, cuts, granularity, effects):
     """I5: cut anywhere, even inside a stand-in or a growing match, the released texts are those of the whole answer."""
     found = [{"reasoning_content": reasoning}] if reasoning else []
@@ -292,7 +295,7 @@ async def test_streaming_releases_the_same_text_however_it_is_cut(text, reasonin
 
 
 @settings(max_examples=200, deadline=None)
-@given(ANSWERS, st.sampled_from([Granularity.WORD, Granularity.SENTENCE]))
+@given(ANSWERS, st.sampled_from([EAGER, SENTENCE]))
 async def test_no_part_of_a_redacted_value_or_of_a_refused_unit_leaves(text, granularity):
     """I1: what the policies redact or refuse is not in what leaves, in no mode."""
     choice = await whole(plan(REFUSE, granularity=granularity, known=()), {"content": text})

@@ -1,0 +1,92 @@
+"""`gateway demo`: a fictional bank's gateway, set up and running."""
+
+import asyncio
+import threading
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gateway.app import IDENTITY_FILE, open_store, record_event
+from gateway.commands.serve import run
+from gateway.demo.setup import CORPUS, ROLES, TENANT, create_keys, examples, write_settings
+from gateway.domain.event import EventDraft
+from gateway.identity.key_store import KeyStore
+from gateway.retrieval.embedding import MiniLmEmbedder
+from gateway.retrieval.ingest import Ingest
+from gateway.settings import Settings, load_settings
+
+_POLL_S: Final = 0.2
+_READY_S: Final = 120.0
+
+
+@click.command("demo")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("var/demo"), show_default=True)
+@click.option("--policies", type=click.Path(path_type=Path), default=Path("policies"), show_default=True)
+@click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True)
+@click.option("--prepare-only", is_flag=True, help="Set everything up and print the commands, but do not serve.")
+def demo(*, folder: Path, policies: Path, port: int, prepare_only: bool) -> None:
+    """Index the sample documents of a fictional bank, make a key per role, and serve.
+
+    Needs no account, no key, no server and no download. What it made stays in FOLDER and can be used again.
+    """
+    file = write_settings(folder, policies=policies, port=port)
+    settings = load_settings(file, {})
+    click.echo(f"indexing {CORPUS.name} into {folder} …", err=True)
+    asyncio.run(_ingest(settings))
+    store = KeyStore.open(settings.data_dir / IDENTITY_FILE)
+    try:
+        keys = create_keys(store, lambda draft: record_event(settings, draft), now=datetime.now(UTC))
+    finally:
+        store.close()
+    text = _instructions(f"http://127.0.0.1:{port}", keys, file)
+    if prepare_only:
+        click.echo(text)
+        return
+    threading.Thread(target=_announce, args=(port, text), daemon=True).start()
+    run(settings, config=str(file), host=settings.server.host, port=port, workers=1)
+
+
+async def _ingest(settings: Settings) -> None:
+    embedder = MiniLmEmbedder()
+    store = open_store(settings, embedder)
+    try:
+        report = await Ingest(store, embedder).run([CORPUS], tenant=TENANT)
+    finally:
+        await store.close()
+    events: list[EventDraft] = report.events()
+    for draft in events:
+        await asyncio.to_thread(record_event, settings, draft)
+
+
+def _instructions(url: str, keys: dict[str, str], config: Path) -> str:
+    lines = ["", f"The gateway answers at {url}/v1 (model `extractive`).", "", "Keys, one per role:"]
+    lines += [f"  {role.name:<14} {keys[role.name]}   {role.about}" for role in ROLES]
+    lines += ["", "Try, in another terminal:"]
+    command = f"gateway --config {config}"
+    for number, example in enumerate(examples(url, keys["customer"], gateway=command), start=1):
+        lines += ["", f"{number}. {example.title}", f"   {example.command}"]
+    return "\n".join([*lines, ""])
+
+
+def _announce(port: int, text: str) -> None:
+    """Print the instructions once the gateway can answer."""
+    until = time.monotonic() + _READY_S
+    while time.monotonic() < until:
+        if _is_ready(port):
+            click.echo(text)
+            return
+        time.sleep(_POLL_S)
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        answer: Any = urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2)
+    except (urllib.error.URLError, OSError):
+        return False
+    with answer:
+        return bool(answer.status == 200)
