@@ -72,10 +72,12 @@ def _applies(one: dict[str, Any], evidence: Evidence) -> bool:
     where = one.get("applies_to", {})
     for key, field in (("tenants", "principal.tenant"), ("apps", "principal.app"), ("models", "request.model")):
         names = where.get(key, ["*"])
-        if "*" not in names and evidence.fields[field] not in names:
+        if "*" not in names and field in evidence.fields and evidence.fields[field] not in names:
             return False
     groups = where.get("groups", ["*"])
-    return "*" in groups or bool(set(groups) & set(evidence.fields["principal.groups"]))
+    if "*" in groups or "principal.groups" not in evidence.fields:
+        return True
+    return bool(set(groups) & set(evidence.fields["principal.groups"]))
 
 
 def _on_error(rule: dict[str, Any]) -> str:

@@ -92,6 +92,14 @@ def test_what_a_failing_detector_has_already_seen_still_counts() -> None:
     assert (unseen.effect, unseen.obligations.notify) == (Effect.FLAG, ())
 
 
+def test_that_a_failing_detector_saw_little_so_far_proves_nothing() -> None:
+    few = {"all": [{"signal": "pii.count", "lte": 3}]}
+    bundle = bundle_of(policy_set(rule(when=few, severity="low", on_error="flag")))
+    late = {"pii": SignalStatus.TIMEOUT}
+    assert bundle.decide(evidence_of({"pii.count": 2}, failed=late), now=NOW).effect is Effect.FLAG
+    assert bundle.decide(evidence_of({"pii.count": 2}), now=NOW).effect is Effect.REFUSE
+
+
 def test_an_unknown_atom_does_not_matter_where_another_decides() -> None:
     both = [{"signal": "injection.score", "gte": 0.5}, {"signal": "pii.entities", "any_of": ["PERSON"]}]
     bundle = bundle_of(policy_set(rule("ALL", when={"all": both}), rule("ANY", when={"any": both})))
@@ -141,6 +149,14 @@ def test_a_missing_field_is_an_error(clause: dict[str, Any], group: str) -> None
         Effect.REFUSE,
         (f"{clause['field']}: missing",),
     )
+
+
+@pytest.mark.parametrize("seen", ["pii.count", "secrets.count"])
+def test_a_double_negation_is_found_by_either_of_its_signals(seen: str) -> None:
+    either = [{"signal": "pii.count", "gte": 1}, {"signal": "secrets.count", "gte": 1}]
+    bundle = bundle_of(policy_set(rule(when={"none": [{"none": either}]})))
+    assert bundle.decide(evidence_of(), now=NOW).outcomes == ()
+    assert bundle.decide(evidence_of({seen: 1}), now=NOW).effect is Effect.REFUSE
 
 
 def test_an_empty_condition_always_holds() -> None:
