@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import structs
 
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.domain.event import EventType
 from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.passage import Passage, RetrievalStatus
@@ -34,7 +34,7 @@ from gateway.domain.vocabulary import Effect, Phase, Provenance
 from gateway.enforce.answer import AnswerPlan, AnswerRelease
 from gateway.enforce.pseudonyms import PseudonymMap
 from gateway.enforce.redaction import Redactor
-from gateway.enforce.release import Cut
+from gateway.enforce.release import Cut, TextRelease
 from gateway.enforce.units import Granularity
 from gateway.escalation import open_case
 from gateway.exchange import Call, Exchange, JudgedPassage, Ports, tenant_key
@@ -74,6 +74,10 @@ class Pipeline:
             # The client has gone: what was begun still gets its outcome.
             await asyncio.shield(self._settle_failure(exchange, "client_disconnected"))
             raise
+        except UpstreamError as error:
+            told = await self._with_judged_message(exchange, error)
+            await self._settle_failure(exchange, error.code)
+            raise told from None
         except GatewayError as error:
             await self._settle_failure(exchange, error.code)
             raise
@@ -266,6 +270,15 @@ class Pipeline:
             )
         message = exchange.stop_message or verdict.message
         return notice(effect, message, phase=verdict.phase, exchange=exchange.id, case=exchange.case)
+
+    async def _with_judged_message(self, exchange: Exchange, error: UpstreamError) -> UpstreamError:
+        """The error with the upstream's own words, if the policies let them pass as they are."""
+        plan = self._plan(exchange)
+        release = TextRelease(plan.judge, plan.redactor, Cut(granularity=Granularity.WHOLE))
+        released = await release.whole(error.upstream_message)
+        if not released.text or released.changed or release.stopped is not None:
+            return error
+        return error.with_message(f"{error.message}: {released.text}")
 
     async def _settle_failure(self, exchange: Exchange, code: str) -> None:
         if exchange.intended and not exchange.settled:

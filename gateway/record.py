@@ -43,6 +43,7 @@ def settled(
     released: str = "",
     usage: Mapping[str, Any] | None = None,
     provider: str = "",
+    answered_by: str = "",
     response_id: str = "",
     finish: str = "",
     error: str = "",
@@ -60,6 +61,7 @@ def settled(
         "model": {
             "name": exchange.call.prompt.model,
             "provider": provider,
+            "answered_by": answered_by,
             "response_id": response_id,
             **_usage(usage),
         },

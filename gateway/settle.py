@@ -40,6 +40,7 @@ async def settle(
             released=release.released_content if release else notice,
             usage=usage if isinstance(usage, Mapping) else None,
             provider=model.provider if model else "",
+            answered_by=model.model if model else "",
             response_id=_text(model.body.get("id")) if model else "",
             finish=finish or (_finish(model) if model else ""),
             error=error,

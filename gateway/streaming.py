@@ -12,6 +12,7 @@ from typing import Any
 from gateway.domain.errors import GatewayError
 from gateway.domain.event import EventType
 from gateway.domain.model import Body, ModelReply, ModelRequest
+from gateway.domain.ports import ModelStream
 from gateway.enforce.answer import AnswerRelease
 from gateway.exchange import Exchange, Ports
 from gateway.record import stream_opened
@@ -23,7 +24,7 @@ class StreamedAnswer:
     """One streamed answer (`reply.StreamedReply`). `chunks` is iterated at most once; `close` is always called."""
 
     def __init__(
-        self, exchange: Exchange, release: AnswerRelease, source: AsyncIterator[Body], first: Body, ports: Ports
+        self, exchange: Exchange, release: AnswerRelease, source: ModelStream, first: Body, ports: Ports
     ) -> None:
         self._exchange = exchange
         self._release = release
@@ -45,7 +46,7 @@ class StreamedAnswer:
             first = await anext(source)
             await ports.audit.append(stream_opened(exchange))
         except BaseException:
-            await _close(source)
+            await source.aclose()
             raise
         exchange.opened = True
         return cls(exchange, release, source, first, ports)
@@ -64,6 +65,9 @@ class StreamedAnswer:
         except GatewayError as error:
             await self._settle(error.code)
             raise
+        except Exception as error:
+            await self._settle(f"exception:{type(error).__name__}")
+            raise
         await self._settle("")
         for chunk in endings:
             yield chunk
@@ -71,7 +75,7 @@ class StreamedAnswer:
 
     async def close(self) -> None:
         """Stop the model's stream; settle as disconnected if the client left before the end."""
-        await _close(self._source)
+        await self._source.aclose()
         await self._settle("client_disconnected")
 
     async def _judged(self) -> AsyncIterator[Body]:
@@ -81,7 +85,7 @@ class StreamedAnswer:
             for piece in await self._release.chunk({**chunk, "id": completion_id(self._exchange)}):
                 yield piece
             chunk = await anext(self._source, None)
-        await _close(self._source)
+        await self._source.aclose()
 
     def _note(self, chunk: Body) -> None:
         if not self._head:
@@ -100,8 +104,8 @@ class StreamedAnswer:
             return
         model = ModelReply(
             body={"id": self._response_id, "usage": self._usage},
-            provider="",
-            model=str(self._head.get("model", "")),
+            provider=self._source.provider,
+            model=self._source.model,
         )
         finish = "" if error else "content_filter" if self._release.all_stopped else "complete"
         await settle(
@@ -117,9 +121,3 @@ class StreamedAnswer:
 
 def _ends(chunk: Body) -> bool:
     return any(choice.get("finish_reason") is not None for choice in chunk["choices"])
-
-
-async def _close(source: AsyncIterator[Body]) -> None:
-    aclose = getattr(source, "aclose", None)
-    if aclose is not None:
-        await aclose()

@@ -105,6 +105,17 @@ class UpstreamError(GatewayError):
         self.upstream_code = upstream_code
         self.retry_after_s = retry_after_s
 
+    def with_message(self, message: str) -> "UpstreamError":
+        """The same error in other words."""
+        return UpstreamError(
+            message,
+            code=self.code,
+            status=self.status,
+            upstream_message=self.upstream_message,
+            upstream_code=self.upstream_code,
+            retry_after_s=self.retry_after_s,
+        )
+
 
 class AdmissionDenied(GatewayError):
     code = "rate_limit_exceeded"

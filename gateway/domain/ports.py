@@ -109,17 +109,29 @@ class Retriever(Protocol):
     async def retrieve(self, principal: Principal, query: str) -> Retrieval: ...
 
 
+class ModelStream(Protocol):
+    """Decoded chunks in the OpenAI `chat.completion.chunk` shape. `provider` and `model` say who answers, from the
+    first chunk on. `aclose` closes the connection at once and is idempotent."""
+
+    provider: str
+    model: str
+
+    def __aiter__(self) -> AsyncIterator[Body]: ...
+
+    async def __anext__(self) -> Body: ...
+
+    async def aclose(self) -> None: ...
+
+
 class Upstream(Protocol):
     """A model, or the router over many. Raises `UpstreamError`.
 
-    `complete` cancels its call when it is cancelled. `stream` yields decoded chunks in the OpenAI
-    `chat.completion.chunk` shape; an upstream whose stream ends without a finish reason raises. Closing the
-    generator (`aclose`) closes the connection at once.
+    `complete` cancels its call when it is cancelled. A stream that ends without a finish reason raises.
     """
 
     async def complete(self, request: ModelRequest) -> ModelReply: ...
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[Body]: ...
+    def stream(self, request: ModelRequest) -> ModelStream: ...
 
 
 class Authenticator(Protocol):

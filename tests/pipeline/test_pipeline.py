@@ -127,6 +127,7 @@ async def test_an_allowed_exchange_is_answered_and_recorded():
     assert bench.audit.last["model"] == {
         "name": "extractive",
         "provider": "fake",
+        "answered_by": "fake-1",
         "response_id": "up-1",
         "tokens_in": 3,
         "tokens_out": 2,
@@ -232,6 +233,15 @@ class TestI2NothingLeavesUnrecorded:
         assert bench.audit.last["effect"] == "error"
         assert bench.audit.last["error"] == "upstream_timeout"
         assert sum(kind in ("outcome", "stream.close") for kind in bench.audit.types) == 1
+
+    @pytest.mark.parametrize(("message", "told"), [("n is too large", True), ("a forbidden word", False), ("", False)])
+    async def test_the_models_own_words_are_told_only_if_the_policies_let_them_pass(self, message, told):
+        error = UpstreamError("the model refused", code="upstream_error", status=400, upstream_message=message)
+        bench = Bench(FakePolicy(REFUSE_ANSWER), upstream=FakeUpstream(error=error))
+        with pytest.raises(UpstreamError) as caught:
+            await bench.ask()
+        assert caught.value.message == ("the model refused: n is too large" if told else "the model refused")
+        assert caught.value.status == 400
 
     async def test_a_vanished_client_stops_the_model_and_still_gets_its_outcome(self):
         bench = Bench(upstream=FakeUpstream(pieces=["one ", "two ", "three"], hang=True))

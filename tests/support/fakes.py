@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from gateway.domain.case import CaseDraft, CaseReceipt
@@ -185,6 +185,24 @@ class FakeRetriever:
         return Retrieval(status=self.status, passages=found, store="fake", reason="" if found else "test")
 
 
+class FakeStream:
+    """A `ModelStream` over a generator."""
+
+    provider, model = "fake", "fake-1"
+
+    def __init__(self, chunks: AsyncGenerator[Body, None]) -> None:
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[Body]:
+        return self
+
+    async def __anext__(self) -> Body:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()
+
+
 class FakeUpstream:
     """Answers with fixed content. `pieces` are the stream's content deltas; `error` is raised instead."""
 
@@ -226,12 +244,12 @@ class FakeUpstream:
         }
         return ModelReply(body=body, provider="fake", model="fake-1")
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[Body]:
+    def stream(self, request: ModelRequest) -> "FakeStream":
         self.requests.append(request)
         self.trace.append("ask")
-        return self._chunks()
+        return FakeStream(self._chunks())
 
-    async def _chunks(self) -> AsyncIterator[Body]:
+    async def _chunks(self) -> AsyncGenerator[Body, None]:
         head = {"id": "up-1", "object": "chat.completion.chunk", "created": 1, "model": "fake-1"}
         try:
             yield {
