@@ -1,6 +1,6 @@
 """How good a ranking is, and how good a search is on the labelled sets.
 
-Measures over one ranking of document ids and the set of relevant ones, each in 0..1: nDCG@k with binary gain
+Measures over one ranking of document ids and the set of relevant ones, each in 0..1, of an id's first place only: nDCG@k with binary gain
 (Järvelin and Kekäläinen 2002, as trec_eval computes it), recall@k, reciprocal rank. The two sets are read from a
 folder when it has them; searching is a function that the caller gives, so this module knows no store.
 """
@@ -63,24 +63,29 @@ counts."""
 def ndcg(ranking: Sequence[str], relevant: Collection[str], k: int = K) -> float:
     """Normalised discounted cumulative gain of the first `k`. 0 if nothing is relevant."""
     ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(relevant)) + 1))
-    gained = sum(1 / math.log2(rank + 1) for rank, item in enumerate(ranking[:k], start=1) if item in relevant)
+    gained = sum(1 / math.log2(rank + 1) for rank, item in enumerate(_first(ranking, k), start=1) if item in relevant)
     return gained / ideal if ideal else 0.0
 
 
 def recall(ranking: Sequence[str], relevant: Collection[str], k: int = K) -> float:
     """The part of the relevant documents among the first `k`. 0 if nothing is relevant."""
-    return len(set(ranking[:k]) & set(relevant)) / len(set(relevant)) if relevant else 0.0
+    return len(set(_first(ranking, k)) & set(relevant)) / len(set(relevant)) if relevant else 0.0
 
 
 def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str], k: int = K) -> float:
     """1 / rank of the first relevant document among the first `k`, 0 if there is none."""
-    return next((1 / rank for rank, item in enumerate(ranking[:k], start=1) if item in relevant), 0.0)
+    return next((1 / rank for rank, item in enumerate(_first(ranking, k), start=1) if item in relevant), 0.0)
+
+
+def _first(ranking: Sequence[str], k: int) -> list[str]:
+    """The first `k` distinct ids."""
+    return list(dict.fromkeys(ranking))[:k]
 
 
 async def evaluate(labelled: RetrievalSet, search: Search, *, k: int = K) -> RetrievalScores:
     """Run every query of a set, one after the other, and average."""
     queries = [query for query in labelled.queries if query.relevant]
-    rankings = [(list(dict.fromkeys(await search(query.text))), query.relevant) for query in queries]
+    rankings = [(await search(query.text), query.relevant) for query in queries]
     count = max(len(rankings), 1)
     return RetrievalScores(
         name=labelled.name,

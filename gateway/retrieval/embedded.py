@@ -28,7 +28,8 @@ import msgspec
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.retrieval.fusion import reciprocal_rank_fusion
-from gateway.retrieval.generation import Generation, revision, write_generation
+from gateway.retrieval.generation import FORMAT, Generation, write_generation
+from gateway.retrieval.revision import revision
 from gateway.retrieval.store import Catalogue, IndexUpdate, SearchRequest, SearchResult
 from gateway.retrieval.terms import query_terms
 
@@ -143,7 +144,7 @@ class EmbeddedStore:
             gone = replaced.keys() | update.removed
             documents = before.catalogue().documents
             kept = {doc: record.content for doc, record in documents.items() if doc not in gone}
-        index_rev = revision(update.tenant, update.identity, kept | replaced)
+        index_rev = revision(FORMAT, update.tenant, update.identity, kept | replaced)
         if before is not None and before.index_rev == index_rev:
             return index_rev
         home = self._home(update.tenant)

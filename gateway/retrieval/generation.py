@@ -6,12 +6,11 @@ both tables. Passages that share a label set are neighbours, so the access filte
 of ranges: forbidden rows are not even read.
 """
 
-import hashlib
 import json
 import os
 import queue
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from operator import attrgetter
 from pathlib import Path
@@ -210,12 +209,6 @@ class Generation:
             yield connection
         finally:
             self._connections.put(connection)
-
-
-def revision(tenant: str, identity: IndexIdentity, contents: Mapping[str, str]) -> str:
-    """The index revision: a function of what is indexed and how (contract S5). 16 hex digits."""
-    canonical = json.dumps([FORMAT, tenant, *msgspec.structs.astuple(identity), sorted(contents.items())])
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def write_generation(directory: Path, update: IndexUpdate, kept: Iterable[IndexedDocument], index_rev: str) -> None:
