@@ -122,6 +122,7 @@ def samples(monkeypatch: pytest.MonkeyPatch) -> str:
     return "sample_validators"
 
 
+@pytest.mark.slow  # importing guardrails-ai takes seconds
 def test_a_real_validator_is_loaded_and_called(samples: str) -> None:
     detector = GuardrailsDetector("shouting", load_validator(f"{samples}:NoShouting", {"longest": 4}))
     text = "\U0001f642 please STOP SHOUTING"
@@ -131,6 +132,7 @@ def test_a_real_validator_is_loaded_and_called(samples: str) -> None:
     assert detector.scan(["please stop"]) == [EMPTY_SCAN]
 
 
+@pytest.mark.slow
 def test_required_metadata_is_asked_for(samples: str) -> None:
     validator = load_validator(f"{samples}:Inferring")
     with pytest.raises(ConfigurationError, match="needs metadata `limit`"):
@@ -139,6 +141,7 @@ def test_required_metadata_is_asked_for(samples: str) -> None:
     assert [bool(result.values) for result in detector.scan(["abc", "abcd"])] == [False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
