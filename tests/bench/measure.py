@@ -1,0 +1,173 @@
+"""Measurements over running servers, the floors and the gateway in turn (A B A B), so that a noisy machine hits all."""
+
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+
+import uvloop
+from msgspec import Struct, field
+
+from tests.bench.load import Asking, Trace, run_load, run_streams
+from tests.bench.servers import Server
+from tests.bench.workload import ANSWER, FAST, PACE_S, PACED, QUESTION, SYSTEM, UNIQUE, request_body, unique_word
+
+_PERSONAL_SHARE = 10  # one request of so many brings personal data
+_WARM_UP_S = 0.5
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """A server under load; `key` is empty for one that asks for none."""
+
+    name: str
+    server: Server
+    key: str = ""
+
+    def asking(self, *bodies: bytes, first: int = 0) -> Asking:
+        return Asking(self.server.port, bodies, key=self.key, first=first)
+
+
+class Throughput(Struct, kw_only=True):
+    """Rounds of one target."""
+
+    per_second: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+    failures: int = 0
+
+    def median(self, name: str) -> float:
+        return statistics.median(getattr(self, name))
+
+
+def throughput(targets: Sequence[Target], *, rounds: int, seconds: float, connections: int) -> dict[str, Throughput]:
+    """Requests a second, processor time and latency of each target, a round each in turn."""
+    plain, personal = request_body(), request_body(personal=True)
+    askings = {
+        target.name: target.asking(*[plain] * (_PERSONAL_SHARE - 1), personal, first=index * 100_000_000)
+        for index, target in enumerate(targets)
+    }
+    found = {target.name: Throughput() for target in targets}
+    for target in targets:
+        uvloop.run(run_load(askings[target.name], connections=connections, seconds=_WARM_UP_S))
+    for number in range(rounds):
+        for target in targets if number % 2 == 0 else reversed(targets):
+            before = target.server.cpu_us()
+            load = uvloop.run(run_load(askings[target.name], connections=connections, seconds=seconds))
+            result = found[target.name]
+            if not load.answers:
+                raise RuntimeError(f"`{target.name}` answered none of {load.failures} requests")
+            result.failures += load.failures
+            result.per_second.append(load.per_second)
+            result.cpu_us.append((target.server.cpu_us() - before) / load.answers)
+            result.p50_ms.append(load.latency_ms(0.5))
+            result.p99_ms.append(load.latency_ms(0.99))
+    return found
+
+
+class Streaming(Struct, kw_only=True):
+    """Streams of one target. `first_ms` and `last_ms`: from the request to the first and the last content, the
+    model answering at once. `delivered`: events that leave for each event of the model. `held`: by how many chunks
+    of a paced model a word arrives later than straight from the model."""
+
+    first_ms: float
+    last_ms: float
+    delivered: float
+    held_p50: float
+    held_p95: float
+
+
+def streaming(direct: Target, targets: Sequence[Target], *, rounds: int) -> dict[str, Streaming]:
+    """Streams one at a time; `direct` is the model itself."""
+    everyone = [direct, *targets]
+    fast = {
+        t.name: t.asking(request_body(model=FAST, stream=True), first=i * 10_000_000) for i, t in _enumerated(everyone)
+    }
+    paced = {
+        t.name: t.asking(request_body(model=PACED, stream=True), first=i * 10_000_000 + 5_000_000)
+        for i, t in _enumerated(everyone)
+    }
+    traces: dict[str, list[Trace]] = {target.name: [] for target in everyone}
+    slow: dict[str, list[Trace]] = {target.name: [] for target in everyone}
+    for target in everyone:
+        run_streams(fast[target.name], count=3)
+    for number in range(rounds):
+        for target in everyone if number % 2 == 0 else reversed(everyone):
+            traces[target.name] += run_streams(fast[target.name], count=5)
+            if number % 4 == 0:
+                slow[target.name] += run_streams(paced[target.name], count=1)
+    reference = _typical(slow[direct.name])
+    return {
+        target.name: _streaming(traces[target.name], slow[target.name], slow[direct.name][0].events, reference)
+        for target in everyone
+    }
+
+
+def _enumerated(targets: Sequence[Target]) -> list[tuple[int, Target]]:
+    return list(enumerate(targets))
+
+
+def _streaming(fast: list[Trace], slow: list[Trace], upstream_events: int, reference: dict[int, float]) -> Streaming:
+    held = sorted(
+        max(0.0, (at - reference[chars]) / PACE_S) for trace in slow for at, chars in _by_character(trace, reference)
+    )
+    return Streaming(
+        first_ms=statistics.median(trace.first_ms for trace in fast),
+        last_ms=statistics.median(trace.last_ms for trace in fast),
+        delivered=statistics.median(trace.events for trace in slow) / upstream_events,
+        held_p50=held[len(held) // 2],
+        held_p95=held[len(held) * 95 // 100],
+    )
+
+
+def _typical(traces: list[Trace]) -> dict[int, float]:
+    """When so many characters have come, in the median of the streams straight from the model."""
+    times: dict[int, list[float]] = {}
+    for trace in traces:
+        for at, chars in trace.arrivals:
+            times.setdefault(chars, []).append(at)
+    return {chars: statistics.median(found) for chars, found in times.items()}
+
+
+def _by_character(trace: Trace, reference: Mapping[int, float]) -> list[tuple[float, int]]:
+    """For each chunk of the model, when all of its characters had arrived."""
+    found = []
+    arrivals = iter(trace.arrivals)
+    at, chars = next(arrivals)
+    for wanted in sorted(reference):
+        while chars < wanted:
+            at, chars = next(arrivals)
+        found.append((at, wanted))
+    return found
+
+
+class Conversation(Struct, kw_only=True):
+    """Cost of the turns of conversations, per turn: processor time and time until the answer."""
+
+    cpu_us: list[float] = field(default_factory=list)
+    ms: list[float] = field(default_factory=list)
+
+    @property
+    def growth(self) -> float:
+        """Processor time of the last turns for one of the first ones; three turns each, since ticks are coarse."""
+        return statistics.mean(self.cpu_us[-3:]) / statistics.mean(self.cpu_us[:3])
+
+
+def conversations(target: Target, *, count: int, turns: int, first: int) -> Conversation:
+    """`count` conversations in step, each resending its whole history in every turn as chat clients do."""
+    histories = [[{"role": "system", "content": SYSTEM}] for _ in range(count)]
+    result = Conversation()
+    number = first
+    for _ in range(turns):
+        before, began = target.server.cpu_us(), time.perf_counter()
+        for history in histories:
+            number += 1
+            history.append({"role": "user", "content": QUESTION.replace(UNIQUE, unique_word(number))})
+            body = json.dumps({"model": FAST, "messages": history}).encode()
+            load = uvloop.run(run_load(target.asking(body), connections=1, seconds=60.0, at_most=1))
+            if load.failures:
+                raise RuntimeError(f"`{target.name}` failed in a conversation")
+            history.append({"role": "assistant", "content": ANSWER.replace(UNIQUE, unique_word(number + 50_000_000))})
+        result.cpu_us.append((target.server.cpu_us() - before) / count)
+        result.ms.append((time.perf_counter() - began) * 1e3 / count)
+    return result
