@@ -16,6 +16,8 @@ from gateway.domain.ports import Embedder
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
+    from gateway.policy.bundle import Bundle
+    from gateway.policy.conversations import ConversationResult
     from gateway.retrieval.ingest import IngestReport
     from gateway.retrieval.store import PassageStore
 
@@ -89,12 +91,18 @@ def cli(context: click.Context, *, config: str) -> None:
     def passage_store() -> "Callable[[], PassageStore]":
         from gateway.app import open_store
 
-        return lambda: open_store(context.obj["settings"], context.obj["embedder"]())
+        return lambda: open_store(context.obj["settings"], os.environ, context.obj["embedder"]())
 
     def on_ingested() -> "Callable[[IngestReport], object]":
         return lambda report: [context.obj["record"](draft) for draft in report.events()]
 
+    def converse() -> "Callable[[Bundle], tuple[ConversationResult, ...]]":
+        from gateway.conversing import converse
+
+        return lambda bundle: converse(bundle, context.obj["settings"].inspection)
+
     makers = {
+        "converse": converse,
         "settings": settings,
         "signals": signals,
         "record": record,

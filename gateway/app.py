@@ -41,6 +41,7 @@ from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.embedding import CachingEmbedder, MiniLmEmbedder
 from gateway.retrieval.retriever import PassageRetriever
 from gateway.retrieval.store import PassageStore
+from gateway.retrieval.weaviate_store import WeaviateAddress, WeaviateStore
 from gateway.settings import ModelSettings, Settings, load_settings, resolve_redis_url, resolve_secret
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.embeddings import BuiltinEmbeddings, EmbeddingRouter, Embeddings, OpenAiEmbeddings
@@ -93,8 +94,10 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         clock_us=_monotonic_us,
     )
     closing.callback(inspector.close)
-    store = open_store(settings, embedder)
+    store = open_store(settings, environ, embedder)
     closing.push_async_callback(store.close)
+    if isinstance(store, WeaviateStore):
+        await store.start()  # a schema that would search wrongly refuses to serve
     router = _router(settings, environ, embedder)
     closing.push_async_callback(router.close)
     embeddings = EmbeddingRouter(_embedding_models(settings, environ, embedder))
@@ -225,9 +228,20 @@ def record_event(settings: Settings, draft: EventDraft) -> None:
         audit.close()
 
 
-def open_store(settings: Settings, embedder: Embedder) -> PassageStore:
-    """The passage store that the settings name."""
-    return EmbeddedStore(settings.data_dir / INDEX_DIR, embedder=f"{embedder.name}@{embedder.version}")
+def open_store(settings: Settings, environ: Mapping[str, str], embedder: Embedder) -> PassageStore:
+    """The passage store that the settings name; the embedded one where retrieval is off, since it costs nothing."""
+    identity = f"{embedder.name}@{embedder.version}"
+    chosen = settings.retrieval
+    if chosen.store != "weaviate":
+        return EmbeddedStore(settings.data_dir / INDEX_DIR, embedder=identity)
+    address = WeaviateAddress(
+        host=chosen.weaviate_host,
+        http_port=chosen.weaviate_http_port,
+        grpc_port=chosen.weaviate_grpc_port,
+        secure=chosen.weaviate_secure,
+        api_key=_secret(chosen.weaviate_api_key, environ),
+    )
+    return WeaviateStore(address, collection=chosen.weaviate_collection, embedder=identity)
 
 
 def utc_now() -> datetime:

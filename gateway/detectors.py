@@ -6,9 +6,6 @@ A detector is built only if a rule in force refers to it: a gateway without a ru
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from rules.guardrails_hub.detector import GuardrailsDetector, guardrails_signals, load_validator
-from rules.topics.detector import TopicDetector
-
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.ports import Detector, Embedder
 from gateway.domain.vocabulary import Placement, SignalType
@@ -18,12 +15,14 @@ from gateway.settings import InspectionSettings
 from rules.disclosure.detector import DisclosureDetector
 from rules.exfiltration.detector import ExfiltrationDetector
 from rules.growing import GrowingMatches
+from rules.guardrails_hub import GuardrailsDetector, load_validator
 from rules.injection.detector import InjectionDetector
 from rules.lists.detector import ListDetector
 from rules.patterns.detector import PatternDetector
 from rules.pii.detector import Pii, PiiPatterns
 from rules.pii.rampart import packaged_files
 from rules.secrets.detector import SecretDetector
+from rules.topics.detector import TopicDetector
 
 _FIXED: Final = (
     Pii,
@@ -41,7 +40,8 @@ def installed_signals(settings: InspectionSettings) -> dict[str, SignalType]:
     for detector in _FIXED:
         found.update(detector.signals)
     for entry in settings.guardrails:
-        found.update(guardrails_signals(_guardrails_name(entry)))
+        name = _guardrails_name(entry)
+        found |= {f"{name}.failed": SignalType.FLAG, f"{name}.count": SignalType.COUNT}
     return found
 
 
@@ -56,7 +56,7 @@ def build_detectors(bundle: Bundle, settings: InspectionSettings, embedder: Call
         "pii_patterns": PiiPatterns,
         "secrets": SecretDetector,
         "injection": lambda: InjectionDetector(embedder()),
-        "exfiltration": ExfiltrationDetector,
+        "exfiltration": lambda: ExfiltrationDetector(frozenset(settings.link_hosts)),
         "disclosure": DisclosureDetector,
         "patterns": lambda: PatternDetector(bundle.patterns),
         "lists": lambda: ListDetector(bundle.lists),

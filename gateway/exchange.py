@@ -101,9 +101,9 @@ class Exchange(Struct, kw_only=True):
             self.query_redacted[kind] = self.query_redacted.get(kind, 0) + count
 
     def effect(self, answer: Effect = Effect.ALLOW) -> Effect:
-        """The strictest effect on the exchange. Dropped passages redact it: the caller gets less than was found."""
+        """The strictest effect on the exchange. A dropped passage flags it: nothing of the caller's was touched."""
         own = self.query.effect if self.query else Effect.ALLOW
-        dropped = Effect.REDACT if any(not judged.kept for judged in self.passages) else Effect.ALLOW
+        dropped = Effect.FLAG if any(not judged.kept for judged in self.passages) else Effect.ALLOW
         return strictest(own, dropped, self.stopped or Effect.ALLOW, answer)
 
     def reasons(self, *verdicts: Verdict) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def demo(*, folder: Path, policies: Path, port: int, prepare_only: bool) -> None
 
 async def _ingest(settings: Settings) -> None:
     embedder = MiniLmEmbedder()
-    store = open_store(settings, embedder)
+    store = open_store(settings, {}, embedder)
     try:
         report = await Ingest(store, embedder).run([CORPUS], tenant=TENANT)
     finally:

@@ -120,6 +120,10 @@ class InspectionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
     second_name_model: Annotated[
         bool, _about("whether a second model looks for names too: finds far more, costs about twice the time")
     ] = True
+    link_hosts: Annotated[
+        tuple[str, ...],
+        _about("hosts that links and images in answers may lead to whatever they carry; with subdomains"),
+    ] = ()
     guardrails: Annotated[tuple[str, ...], _about("`name=module:Class` validators that are called as detectors")] = ()
 
 
