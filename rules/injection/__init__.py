@@ -1,0 +1,3 @@
+from rules.injection.detector import InjectionDetector
+
+__all__ = ["InjectionDetector"]

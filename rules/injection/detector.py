@@ -1,0 +1,214 @@
+"""Prompt injection: texts that try to give the assistant new orders, lift its rules, or draw out its instructions.
+
+Finds: overrides ("ignore all previous instructions"), role play without rules, requests for the system prompt, fake
+delimiters and system messages, claimed authority, orders to the model inside documents; also behind look-alike
+letters, leetspeak, spaces, invisible characters, base64, hex, percent, rot13 and mirrored text.
+Misses: adaptive attacks. Whoever may try often gets past any detector ("The Attacker Moves Second", 2025: twelve
+defences, most broken above 90 %), so no decision to trust a text may rest on a low score. Questions off the topic that
+stand in a document are no injection by their words and are not seen; nor are harmful questions, which are another
+risk's business. Languages beyond the twenty of the templates are judged by what they share with those.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from gateway.domain.ports import Embedder
+from gateway.domain.signal import EMPTY_SCAN, Finding, Scan
+from gateway.domain.text import outline
+from gateway.domain.vocabulary import Placement, SignalType
+from rules.injection.features import FEATURES_VERSION, ngram_buckets
+from rules.injection.model import WEIGHTS_SHA256, Weights, inputs, packaged
+from rules.injection.structure import ENCODED, INVISIBLE, OTHER, STRUCTURE_VERSION, hits, structure_features
+from rules.injection.views import VIEWS_VERSION, Disguise, Payload, payloads
+from rules.injection.windows import (
+    NARROW_STRIDE,
+    NARROW_WORDS,
+    WIDE_STRIDE,
+    WIDE_WORDS,
+    windows,
+)
+from rules.normalise import NORMALISE_VERSION, View, normalise
+
+SCORE: Final = "injection.score"
+KINDS: Final = "injection.kinds"
+OPERATING_POINT: Final = 0.5
+"""The score that a policy on user turns should use: the model is calibrated so that its budget of false alarms is
+spent there. Passages and tool results take a higher one (0.8): they are longer and cannot be asked to rephrase."""
+
+_DETECTOR_VERSION: Final = "1"
+_HIDDEN_SCORE: Final = 0.9  # of legible text in invisible characters, whatever it says: nobody hides what is harmless
+_SIGNIFICANT_EDITS: Final = 0.1  # share of words that normalisation changed, from which the plain text is embedded
+_MORE_EMBEDDED: Final = 4  # windows of a text beyond its beginning that are embedded: the most suspicious ones
+_WORTH_EMBEDDING: Final = -2.0  # lexical logits below the threshold; farther away the embedding has no say
+_MAX_FINDINGS: Final = 64
+
+
+class _Cut(Struct, frozen=True):
+    """A window of the normalised text or of a payload; `[start, end)` of the received text; windows of that size."""
+
+    text: str
+    start: int
+    end: int
+    count: int
+    payload: Payload | None
+
+    def __repr__(self) -> str:
+        return f"_Cut({self.start}, {self.end}, {outline(self.text)})"
+
+
+class _Piece(Struct, kw_only=True):
+    """What is known of a window. `margin` is in logits above the threshold, which rises with the number of windows."""
+
+    cut: _Cut
+    rise: float
+    features: NDArray[np.float32]
+    margin: float
+
+
+class _Reading(Struct, frozen=True, kw_only=True):
+    """A received text, as a reader sees it, with what it hides."""
+
+    text: str
+    view: View
+    payloads: tuple[Payload, ...]
+    pieces: list[_Piece]
+
+    def most_suspicious(self) -> list[_Piece]:
+        """The beginning, and a bounded number of others that the embedding could make guilty."""
+        rest = sorted(self.pieces[1:], key=lambda piece: -piece.margin)[:_MORE_EMBEDDED]
+        return self.pieces[:1] + [piece for piece in rest if piece.margin > _WORTH_EMBEDDING]
+
+    def __repr__(self) -> str:
+        return f"_Reading({outline(self.text)}, {len(self.pieces)} pieces)"
+
+
+class InjectionDetector:
+    """Port `Detector`. Signals `injection.score` (0.5 is the operating point for user turns) and `injection.kinds`.
+
+    `joins_user_turns` asks the caller to have the last four user turns judged as one text besides each alone, since
+    an order may be split over turns. Thread-safe: holds read-only arrays. Raises what the embedder raises.
+    """
+
+    name = "injection"
+    placement = Placement.THREAD
+    signals: Mapping[str, SignalType] = {SCORE: SignalType.SCORE, KINDS: SignalType.KINDS}
+    joins_user_turns = 4
+
+    def __init__(self, embedder: Embedder, weights: Weights | None = None) -> None:
+        self._embedder = embedder
+        self._weights = weights or packaged()
+        self.version = (
+            f"{_DETECTOR_VERSION}.{STRUCTURE_VERSION}.{FEATURES_VERSION}.{VIEWS_VERSION}"
+            f"+{WEIGHTS_SHA256[:12]}+{NORMALISE_VERSION}+{embedder.version}"
+        )
+
+    def scan(self, texts: Sequence[str]) -> list[Scan]:
+        readings = [self._read(text) for text in texts]
+        self._weigh_with_embeddings(readings)
+        return [self._scan(reading) for reading in readings]
+
+    def _read(self, text: str) -> _Reading:
+        """The windows of the text, its first wide one in front, then those of its payloads, by n-grams alone."""
+        view = normalise(text, leet=True)
+        hidden = tuple(payloads(text))
+        cut = list(_cut(view))
+        for payload in hidden:
+            cut += _cut(View(normalise(payload.text, leet=True).text), payload)
+        return _Reading(text=text, view=view, payloads=hidden, pieces=self._weighed(cut))
+
+    def _weighed(self, cut: Sequence[_Cut]) -> list[_Piece]:
+        if not cut:
+            return []
+        calibration = self._weights.calibration
+        features = inputs(
+            self._weights.table,
+            [ngram_buckets(window.text) for window in cut],
+            np.stack([structure_features(window.text) for window in cut]),
+        )
+        rises = [calibration.per_window * math.log(window.count) for window in cut]
+        logits = self._weights.lexical.logits(features).tolist()
+        return [
+            _Piece(cut=window, rise=rise, features=row, margin=logit - calibration.lexical - rise)
+            for window, rise, row, logit in zip(cut, rises, features, logits, strict=True)
+        ]
+
+    def _weigh_with_embeddings(self, readings: Sequence[_Reading]) -> None:
+        """Replace the margins of the beginnings and of the most suspicious windows by the joint network's."""
+        chosen: list[_Piece] = []
+        wording: list[str] = []
+        for reading in readings:
+            for number, piece in enumerate(reading.most_suspicious()):
+                chosen.append(piece)
+                # the text as received shares its embedding with retrieval and topics
+                as_received = number == 0 and not _disguised(reading.text, piece.cut.text)
+                wording.append(reading.text if as_received else piece.cut.text)
+        if not chosen:
+            return
+        rows = np.concatenate([np.stack([piece.features for piece in chosen]), self._embedder.embed(wording)], axis=1)
+        for piece, logit in zip(chosen, self._weights.joint.logits(rows).tolist(), strict=True):
+            piece.margin = logit - self._weights.calibration.joint - piece.rise
+
+    def _scan(self, reading: _Reading) -> Scan:
+        hidden = [payload for payload in reading.payloads if payload.disguise is Disguise.INVISIBLE]
+        if not reading.pieces and not hidden:
+            return EMPTY_SCAN
+        score = max((self._score(piece) for piece in reading.pieces), default=0.0)
+        if any(payload.text for payload in hidden):
+            score = max(score, _HIDDEN_SCORE)
+        findings = [self._finding(payload.start, payload.end, INVISIBLE, score, payload.disguise) for payload in hidden]
+        if score >= OPERATING_POINT:
+            findings += self._explanations(reading, score)
+        values: dict[str, float | frozenset[str]] = {SCORE: round(score, 4)}
+        if findings:
+            values[KINDS] = frozenset(finding.kind for finding in findings)
+        return Scan(tuple(sorted(set(findings))[:_MAX_FINDINGS]), values)
+
+    def _score(self, piece: _Piece) -> float:
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, self._weights.calibration.slope * piece.margin))))
+
+    def _explanations(self, reading: _Reading, score: float) -> Iterator[Finding]:
+        """What the structure of the text and of its guilty payloads shows; the guilty window if it shows nothing."""
+        shown = hits(reading.view.text)
+        for hit in shown:
+            yield self._finding(*reading.view.span(hit.start, hit.end), hit.kind, score, "pattern")
+        guilty = [piece for piece in reading.pieces if self._score(piece) >= OPERATING_POINT]
+        for piece in guilty:
+            if (payload := piece.cut.payload) is None:
+                continue
+            if payload.disguise is not Disguise.INVISIBLE:
+                yield self._finding(payload.start, payload.end, ENCODED, self._score(piece), payload.disguise)
+            for kind in {hit.kind for hit in hits(piece.cut.text)}:
+                yield self._finding(payload.start, payload.end, kind, self._score(piece), payload.disguise)
+        plain = [piece for piece in guilty if piece.cut.payload is None]
+        if plain and not shown:
+            worst = max(plain, key=lambda piece: piece.margin)
+            yield self._finding(worst.cut.start, worst.cut.end, OTHER, self._score(worst), "model")
+
+    def _finding(self, start: int, end: int, kind: str, score: float, evidence: str) -> Finding:
+        return Finding(
+            start=start, end=end, kind=kind, score=round(score, 4), detector=self.name, evidence=str(evidence)
+        )
+
+
+def _cut(view: View, payload: Payload | None = None) -> Iterator[_Cut]:
+    """Windows of a text, or of a payload in it, which all lie where the payload lies."""
+    wide = windows(view.text, words=WIDE_WORDS, stride=WIDE_STRIDE)
+    narrow = windows(view.text, words=NARROW_WORDS, stride=NARROW_STRIDE)
+    for size in (wide, narrow if len(narrow) > 1 else []):
+        for window in size:
+            start, end = (payload.start, payload.end) if payload else view.span(window.start, window.end)
+            yield _Cut(view.text[window.start : window.end], start, end, len(size), payload)
+
+
+def _disguised(received: str, plain: str) -> bool:
+    """Whether normalisation changed so many words that the embedding of the received text says little."""
+    before, after = received.split()[:WIDE_WORDS], plain.split()
+    if len(before) != len(after):
+        return len(before) < len(after) or not received.isascii()
+    changed = sum(a != b for a, b in zip(before, after, strict=True))
+    return changed > max(1, _SIGNIFICANT_EDITS * len(after))
