@@ -92,6 +92,25 @@ def test_what_a_failing_detector_has_already_seen_still_counts() -> None:
     assert (unseen.effect, unseen.obligations.notify) == (Effect.FLAG, ())
 
 
+@pytest.mark.parametrize(
+    ("clause", "seen", "effect"),
+    [
+        ({"signal": "tone.angry", "is": True}, {"tone.angry": True}, Effect.REFUSE),
+        ({"signal": "tone.angry", "is": True}, {}, Effect.FLAG),
+        ({"signal": "tone.angry", "is": False}, {}, Effect.FLAG),
+        ({"signal": "pii.entities", "empty": False}, {"pii.entities": frozenset({"PERSON"})}, Effect.REFUSE),
+        ({"signal": "pii.entities", "empty": True}, {}, Effect.FLAG),
+        ({"signal": "pii.entities", "none_of": ["PERSON"]}, {"pii.entities": frozenset({"URL"})}, Effect.FLAG),
+        ({"signal": "pii.count", "gt": 2}, {"pii.count": 3}, Effect.REFUSE),
+        ({"signal": "pii.count", "eq": 3}, {"pii.count": 3}, Effect.FLAG),
+    ],
+)
+def test_more_text_can_only_add_to_what_was_seen(clause: dict[str, Any], seen: Any, effect: Effect) -> None:
+    bundle = bundle_of(policy_set(rule(when={"all": [clause]}, severity="low", on_error="flag")))
+    late = {"pii": SignalStatus.TIMEOUT, "tone": SignalStatus.TIMEOUT}
+    assert bundle.decide(evidence_of(seen, failed=late), now=NOW).effect is effect
+
+
 def test_that_a_failing_detector_saw_little_so_far_proves_nothing() -> None:
     few = {"all": [{"signal": "pii.count", "lte": 3}]}
     bundle = bundle_of(policy_set(rule(when=few, severity="low", on_error="flag")))

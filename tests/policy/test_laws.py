@@ -205,7 +205,7 @@ def test_the_compiled_evaluator_decides_as_the_reference_interpreter(sets: list[
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(policies(most=12), st.integers())
 def test_the_evaluator_and_the_interpreter_agree_at_length(sets: list[dict[str, Any]], seed: int) -> None:
     agree(sets, seed)
