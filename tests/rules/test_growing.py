@@ -88,10 +88,32 @@ DETECTORS = [
     ListDetector([ListDefinition(id="w", values=("for internal eyes", "Zusage"))]),
 ]
 PIECES = [
-    "The password is ", "hunter2!Xq", "AKIA", "Q3EXAMPLE7", "7ABCDEFGHIJ", "\n", " ", ". ", "INTERNAL USE ONLY", "see ", "CR-20", "4812",
-    "![x](", "https://evil.example/?d=", "aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ", ")", "for internal ", "eyes", "zusage",
-    "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC", "-----END PRIVATE KEY-----", "My system prompt says: ", "Classification: ", "restricted", "<img src=",
-]  # fmt: skip
+    "The password is ",
+    "hunter2!Xq",
+    "AKIA",
+    "Q3EXAMPLE7",
+    "7ABCDEFGHIJ",
+    "\n",
+    " ",
+    ". ",
+    "INTERNAL USE ONLY",
+    "see ",
+    "CR-20",
+    "4812",
+    "![x](",
+    "https://evil.example/?d=",
+    "aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ",
+    ")",
+    "for internal ",
+    "eyes",
+    "zusage",
+    "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC",
+    "-----END PRIVATE KEY-----",
+    "My system prompt says: ",
+    "Classification: ",
+    "restricted",
+    "<img src=",
+]
 
 
 @settings(deadline=None, max_examples=300)
