@@ -134,6 +134,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         clock=utc_now,
         ids=ascending_id,
     )
+    closing.push_async_callback(door.drained, settings.audit.append_timeout_s)
     return Gateway(
         openai=OpenAiWire(door, Pipeline(ports, settings), settings, created=int(utc_now().timestamp())),
         cases=CasesWire(door, case_store),

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 from litestar.types import Receive, Scope, Send
 
-from gateway.domain.errors import RequestError
+from gateway.domain.errors import GuardUnavailable, RequestError
 from gateway.domain.text import Secret
 from gateway.reply import StreamedReply
 from gateway.wire.body import encode_body
@@ -27,6 +27,9 @@ _EVENT_STREAM: Final = (
 )
 _PULSE: Final = b": keep-alive\n\n"
 _DONE: Final = b"data: [DONE]\n\n"
+_END: Final[Any] = {"type": "http.response.body", "body": b"", "more_body": False}
+
+STOPPING: Final = "the gateway is stopping: its grace period is over"
 
 
 class ClientGoneError(Exception):
@@ -84,7 +87,7 @@ async def send_stream(
     send: Send, headers: Mapping[str, str], stream: StreamedReply, as_error: Callable[[Exception], Any]
 ) -> None:
     """Server-sent events until the stream ends. An error after the first byte becomes an `error` item, the shape
-    that clients raise on, and no `[DONE]` follows it."""
+    that clients raise on, and no `[DONE]` follows it; so does the stop of the server. `as_error` sees each once."""
     await send(_start(200, headers, *_EVENT_STREAM))
     pulse = _Pulse(send)
     try:
@@ -93,10 +96,17 @@ async def send_stream(
         await pulse.send(_DONE)
     except Exception as error:  # noqa: BLE001 -- mapped to a wire error, which is where exceptions end
         await pulse.send(b"data: " + encode_body(as_error(error)) + b"\n\n")
+    except asyncio.CancelledError:
+        # Settled first: whoever has seen the end of a stream can rely on its record. A client that has left sees
+        # nothing of this.
+        await asyncio.shield(stream.close())
+        await pulse.send(b"data: " + encode_body(as_error(GuardUnavailable(STOPPING))) + b"\n\n")
+        await send(_END)
+        raise
     finally:
         pulse.stop()
         await asyncio.shield(stream.close())
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send(_END)
 
 
 class DisconnectWatch:

@@ -5,19 +5,37 @@ not even read.
 """
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 import structlog
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
-from gateway.domain.errors import AdmissionDenied, AuditUnavailable, RequestError
+from gateway.domain.errors import (
+    AdmissionDenied,
+    AuditUnavailable,
+    GatewayError,
+    GuardUnavailable,
+    RequestError,
+    UpstreamError,
+)
 from gateway.domain.ports import Admission, AuditLog, Authenticator
 from gateway.domain.principal import Principal
-from gateway.edge.asgi import ClientGoneError, DisconnectWatch, credential, header, read_body, send_json, send_stream
-from gateway.edge.errors import error_reply
+from gateway.edge.asgi import (
+    STOPPING,
+    ClientGoneError,
+    DisconnectWatch,
+    credential,
+    header,
+    read_body,
+    send_json,
+    send_stream,
+)
+from gateway.edge.errors import ErrorReply, error_reply
 from gateway.record import rejected
 from gateway.reply import Reply
 from gateway.settings import ServerSettings
@@ -62,15 +80,32 @@ class Door:
         self._server = server
         self._clock = clock
         self._ids = ids
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def drained(self, timeout_s: float) -> None:
+        """Return once no request is under way any more, at the latest after `timeout_s`. For the end of a stop: what
+        the server has cancelled still writes its outcome."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=timeout_s)
 
     async def run(
         self, scope: Scope, receive: Receive, send: Send, *, method: str, serve: Serve, route: str = ""
     ) -> None:
-        """Answer one request. Never raises but for cancellation by the server itself."""
+        """Answer one request. Never raises."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            await self._run(scope, receive, send, method=method, serve=serve, route=route)
+        finally:
+            self._under_way.discard(task)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send, *, method: str, serve: Serve, route: str) -> None:
         exchange, started = self._ids(), self._clock()
         route = route or str(scope["path"])
         principal: Principal | None = None
         status, decision = 499, "client_disconnected"
+        answering = False  # whether the response has begun: then an error has no place of its own any more
         try:
             _check_method(scope, method)
             principal = await self._identify(scope)  # 1 identify
@@ -87,11 +122,16 @@ class Door:
                     )
                     reply = await serve(entry)
                     status, decision = reply.status, reply.headers.get("x-gateway-decision", "")
+                    answering = True
                     await self._send(send, reply, exchange)
             finally:
                 self._admission.release(principal)
         except ClientGoneError:
             pass
+        except asyncio.CancelledError:  # the server stops; the exchange has been settled on the way here
+            stopping = GuardUnavailable(STOPPING)
+            if not answering:
+                status, decision = await self._fail(send, stopping, exchange=exchange, route=route, principal=principal)
         except Exception as error:  # noqa: BLE001 -- mapped to a wire error, which is where exceptions end
             status, decision = await self._fail(send, error, exchange=exchange, route=route, principal=principal)
         took = (self._clock() - started).total_seconds() * _MILLISECONDS
@@ -124,27 +164,39 @@ class Door:
 
     async def _send(self, send: Send, reply: Reply, exchange: str) -> None:
         if reply.stream is not None:
-            await send_stream(
-                send, reply.headers, reply.stream, lambda error: error_reply(error, exchange=exchange).body
-            )
+            await send_stream(send, reply.headers, reply.stream, lambda error: _logged_reply(error, exchange).body)
         else:
             await send_json(send, reply.status, reply.headers, reply.body)
 
     async def _fail(
         self, send: Send, error: Exception, *, exchange: str, route: str, principal: Principal | None
     ) -> tuple[int, str]:
-        answer = error_reply(error, exchange=exchange)
+        answer = _logged_reply(error, exchange)
         code = str(answer.body["error"]["code"])
         if isinstance(error, RequestError | AdmissionDenied):
             draft = rejected(exchange, route=route, principal=principal, code=code, status=answer.status)
             try:
                 await asyncio.shield(self._audit.append(draft))
             except AuditUnavailable as unavailable:
-                answer = error_reply(unavailable, exchange=exchange)
-        elif answer.status == 503 and code == "guard_unavailable":
-            _log.error("guard_unavailable", exchange=exchange, error=type(error).__name__)
+                answer = _logged_reply(unavailable, exchange)
+                code = unavailable.code
         await send_json(send, answer.status, answer.headers, answer.body)
         return answer.status, f"error:{code}"
+
+
+def _logged_reply(error: Exception, exchange: str) -> ErrorReply:
+    """The answer to an error; what callers are not told goes to the log. Texts of our own errors hold no content; of
+    a foreign one only type and place are written."""
+    answer = error_reply(error, exchange=exchange)
+    if answer.status == 503 and not isinstance(error, RequestError | AdmissionDenied | UpstreamError):
+        reason = error.message if isinstance(error, GatewayError) else _place(error)
+        _log.error("guard_unavailable", exchange=exchange, error=type(error).__name__, reason=reason)
+    return answer
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 def _check_method(scope: Scope, method: str) -> None:

@@ -13,7 +13,7 @@ from gateway.domain.model import Body
 from gateway.wire.errors import error_body
 
 _NO_RETRY: Final = {"x-should-retry": "false"}
-_UNEXPECTED: Final = "the gateway could not process the request safely; nothing was released"
+_UNAVAILABLE: Final = "the gateway cannot process requests safely at the moment; nothing unrecorded was released"
 
 
 class ErrorReply(Struct, frozen=True, kw_only=True):
@@ -23,7 +23,8 @@ class ErrorReply(Struct, frozen=True, kw_only=True):
 
 
 def error_reply(error: Exception, *, exchange: str) -> ErrorReply:
-    """The answer to an exception. Anything that is not ours is a defect: the gateway fails closed with 503."""
+    """The answer to an exception. Of those that no branch names, ours or a defect, the caller learns only that
+    the gateway fails closed: 503."""
     headers = {"x-request-id": exchange, "x-gateway-audit-id": exchange}
     if isinstance(error, RequestError):
         body = error_body(error.message, status=error.status, code=error.code, param=error.param)
@@ -33,13 +34,12 @@ def error_reply(error: Exception, *, exchange: str) -> ErrorReply:
     if isinstance(error, AdmissionDenied):
         headers["retry-after"] = str(math.ceil(error.retry_after_s))
         return _plain(error, error.status, headers)
-    if isinstance(error, GuardUnavailable):
-        return _plain(error, 503, headers | _NO_RETRY)
     if isinstance(error, UpstreamError):
         if error.retry_after_s is not None:
             headers["retry-after"] = str(math.ceil(error.retry_after_s))
         return _plain(error, error.status, headers)
-    body = error_body(_UNEXPECTED, status=503, code="guard_unavailable")
+    # What is wrong with the gateway is for its operator's log: a caller gets no path of a file, no cause.
+    body = error_body(_UNAVAILABLE, status=503, code=GuardUnavailable.code)
     return ErrorReply(status=503, headers=headers | _NO_RETRY, body=body)
 
 
