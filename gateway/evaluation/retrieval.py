@@ -1,8 +1,9 @@
 """How good a ranking is, and how good a search is on the labelled sets.
 
-Measures over one ranking of document ids and the set of relevant ones, each in 0..1, of an id's first place only: nDCG@k with binary gain
-(Järvelin and Kekäläinen 2002, as trec_eval computes it), recall@k, reciprocal rank. The two sets are read from a
-folder when it has them; searching is a function that the caller gives, so this module knows no store.
+Measures over one ranking of document ids and the set of relevant ones, each in 0..1; of an id that comes more than
+once the first place counts: nDCG@k with binary gain (Järvelin and Kekäläinen 2002, as trec_eval computes it),
+recall@k, reciprocal rank. The two sets are read from a folder when it has them; searching is a function that the
+caller gives, so this module knows no store.
 """
 
 import gzip

@@ -20,7 +20,8 @@ class Fused(Struct, frozen=True):
 
 
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[int]], *, k: int = RRF_K) -> list[Fused]:
-    """All items of the rankings, best first; equal scores by the smaller item. A ranking names an item once.
+    """All items of the rankings, best first. A ranking names an item once. Of equal scores the one that an earlier
+    ranking names first comes first, so the ranking to be trusted more goes first.
 
     The score is the paper's sum of `1 / (k + rank)`, ranks from 1, divided by its greatest possible value.
     """
@@ -29,5 +30,5 @@ def reciprocal_rank_fusion(rankings: Sequence[Sequence[int]], *, k: int = RRF_K)
         for rank, item in enumerate(ranking, start=1):
             scores[item] = scores.get(item, 0.0) + 1.0 / (k + rank)
     greatest = len(rankings) / (k + 1)
-    ordered = sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
+    ordered = sorted(scores.items(), key=lambda entry: -entry[1])  # stable: ties stay in order of appearance
     return [Fused(item, score / greatest) for item, score in ordered]
