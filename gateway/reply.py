@@ -18,7 +18,7 @@ from gateway.enforce.answer import AnswerRelease
 from gateway.exchange import Exchange
 from gateway.retrieval.context import citations
 from gateway.settings import BlockMode
-from gateway.wire.answer import chunk_head, delta_of, finish, stopped_completion
+from gateway.wire.answer import chunk_head, stopped, stopped_completion
 from gateway.wire.errors import error_body
 
 COMPLETION_PREFIX: Final = "chatcmpl-"
@@ -136,8 +136,7 @@ def stopped_reply(exchange: Exchange, notice: str) -> Reply:
         return Reply(headers=head, body={**body, "gateway": about})
     shared = chunk_head(completion_id=completion_id(exchange), created=created, model=model)
     chunks = [
-        {**shared, "choices": [delta_of(0, {"role": "assistant", "content": notice})]},
-        {**shared, "choices": [finish(0, "content_filter")]},
+        {**shared, "choices": [stopped(0, {"role": "assistant", "content": notice})]},
         {**shared, "choices": [], "gateway": about},
     ]
     if exchange.call.prompt.include_usage:

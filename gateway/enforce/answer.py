@@ -32,6 +32,7 @@ from gateway.wire.answer import (
     index_of,
     loose_texts,
     message_texts,
+    stopped,
 )
 from gateway.wire.body import edited
 
@@ -279,8 +280,7 @@ class _Choice:
 
     async def _stop(self, verdict: Verdict) -> list[Body]:
         self.stopped = True
-        notice = await self._notice(verdict)
-        return [delta_of(self._index, {"content": notice}), finish(self._index, CONTENT_FILTER)]
+        return [stopped(self._index, {"content": await self._notice(verdict)})]
 
     async def _stopped_whole(self, choice: Body, message: Body, edits: dict[Address, Any], verdict: Verdict) -> Body:
         self.stopped = True

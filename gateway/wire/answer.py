@@ -86,3 +86,9 @@ def delta_of(index: int, delta: Body) -> Body:
 def finish(index: int, reason: str) -> Body:
     """The choice that ends a stream's choice."""
     return {"index": index, "delta": {}, "logprobs": None, "finish_reason": reason}
+
+
+def stopped(index: int, delta: Body) -> Body:
+    """The choice that ends a stopped choice of a stream with its notice. One piece, not two: a client that parses
+    structured output as it comes must know why the answer ended before it takes the notice for JSON."""
+    return {**delta_of(index, delta), "finish_reason": CONTENT_FILTER}

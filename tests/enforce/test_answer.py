@@ -141,7 +141,9 @@ async def test_a_stream_ends_with_one_content_filter_after_a_stop(granularity):
     assert content.endswith("NOTICE")
     assert "forb" not in content
     assert "More" not in content
-    assert out[-1]["choices"][0]["finish_reason"] == "content_filter"
+    (ending,) = out[-1]["choices"]
+    assert ending["finish_reason"] == "content_filter"
+    assert ending["delta"]["content"].endswith("NOTICE"), "who parses the content as it comes learns first why it ends"
 
 
 class TestToolCalls:

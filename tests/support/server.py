@@ -25,12 +25,13 @@ def free_port() -> int:
 
 
 class RunningGateway:
-    """Where it listens, and keys for it."""
+    """Where it listens, keys for it, and the paths of the requests it has got (also of those it could not record)."""
 
-    def __init__(self, settings: Settings, port: int):
+    def __init__(self, settings: Settings, port: int, requests: list[str]):
         self.settings = settings
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.requests = requests
 
     def key(
         self,
@@ -64,8 +65,16 @@ class RunningGateway:
 def running_gateway(settings: Settings) -> Iterator[RunningGateway]:
     """Serve `settings` until the block ends."""
     port = free_port()
+    application = Application(settings, {})
+    requests: list[str] = []
+
+    async def counted(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            requests.append(scope["path"])
+        await application(scope, receive, send)
+
     config = uvicorn.Config(
-        Application(settings, {}),
+        counted,
         host="127.0.0.1",
         port=port,
         log_config=None,
@@ -82,7 +91,7 @@ def running_gateway(settings: Settings) -> Iterator[RunningGateway]:
             raise RuntimeError("the gateway did not start")
         time.sleep(0.01)
     try:
-        yield RunningGateway(settings, port)
+        yield RunningGateway(settings, port, requests)
     finally:
         server.should_exit = True
         thread.join(20)
