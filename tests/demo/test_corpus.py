@@ -421,7 +421,7 @@ def test_trials_show_each_way_a_request_can_end() -> None:
         "personal-data-redacted": Effect.REDACT,
         "injection-refused": Effect.REFUSE,
         "advice-escalated": Effect.ESCALATE,
-        "injected-passage-dropped": Effect.ALLOW,
+        "injected-passage-dropped": Effect.FLAG,
     }
 
 

@@ -19,6 +19,8 @@ NOW = dt.datetime(2026, 11, 24, 10, 0, tzinfo=dt.UTC)
 SIGNALS: Mapping[str, SignalType] = {
     "pii.entities": SignalType.KINDS,
     "pii.count": SignalType.COUNT,
+    "pii_patterns.entities": SignalType.KINDS,
+    "pii_patterns.count": SignalType.COUNT,
     "secrets.kinds": SignalType.KINDS,
     "secrets.count": SignalType.COUNT,
     "injection.score": SignalType.SCORE,
@@ -27,7 +29,18 @@ SIGNALS: Mapping[str, SignalType] = {
     "disclosure.kinds": SignalType.KINDS,
     "tone.angry": SignalType.FLAG,
 }
-DETECTORS = ("pii", "secrets", "injection", "exfiltration", "disclosure", "tone", "topics", "patterns", "lists")
+DETECTORS = (
+    "pii",
+    "pii_patterns",
+    "secrets",
+    "injection",
+    "exfiltration",
+    "disclosure",
+    "tone",
+    "topics",
+    "patterns",
+    "lists",
+)
 EMPTY: Mapping[FieldType, FieldValue] = {
     FieldType.TEXT: "",
     FieldType.KINDS: frozenset(),
