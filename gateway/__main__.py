@@ -118,7 +118,7 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except GatewayError as error:
-        click.echo(f"gateway: {error}", err=True)
+        click.echo(error.for_operator(), err=True)
         sys.exit(2)
 
 

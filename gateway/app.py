@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 from litestar import Litestar, asgi
@@ -16,7 +17,7 @@ from gateway.audit.log import SqliteAuditLog
 from gateway.cases.desk import AuditedCaseDesk
 from gateway.cases.store import SqliteCaseStore
 from gateway.detectors import build_detectors, growth_index, installed_signals
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import ConfigurationError, GatewayError
 from gateway.domain.event import EventDraft, EventType
 from gateway.domain.ports import Admission, Embedder
 from gateway.domain.sealing import MasterKey, Purpose
@@ -40,7 +41,6 @@ from gateway.policy.load import load_bundle
 from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.embedding import CachingEmbedder, MiniLmEmbedder
 from gateway.retrieval.retriever import PassageRetriever
-from gateway.retrieval.store import PassageStore
 from gateway.retrieval.weaviate_store import WeaviateAddress, WeaviateStore
 from gateway.settings import ModelSettings, Settings, load_settings, resolve_redis_url, resolve_secret
 from gateway.upstream.breaker import Breaker
@@ -78,8 +78,7 @@ async def start(settings: Settings, environ: Mapping[str, str]) -> Gateway:
 
 
 async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack) -> Gateway:
-    data = settings.data_dir
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data = _data_folder(settings)
     master = MasterKey.load_or_create(data / MASTER_KEY_FILE)
     audit = open_audit(settings)
     closing.callback(audit.close)
@@ -96,8 +95,8 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     closing.callback(inspector.close)
     store = open_store(settings, environ, embedder)
     closing.push_async_callback(store.close)
-    if isinstance(store, WeaviateStore):
-        await store.start()  # a schema that would search wrongly refuses to serve
+    if settings.retrieval.store != "off":
+        await store.start()  # an index that would search wrongly refuses to serve
     router = _router(settings, environ, embedder)
     closing.push_async_callback(router.close)
     embeddings = EmbeddingRouter(_embedding_models(settings, environ, embedder))
@@ -168,7 +167,7 @@ class Application:
         try:
             gateway = await start(self._settings, self._environ)
         except GatewayError as error:
-            await send({"type": "lifespan.startup.failed", "message": f"gateway: {error}"})
+            await send({"type": "lifespan.startup.failed", "message": error.for_operator()})
             return
         self._litestar.state.gateway = gateway
         await send({"type": "lifespan.startup.complete"})
@@ -206,10 +205,9 @@ def from_environment() -> Application:
 
 
 def open_audit(settings: Settings) -> SqliteAuditLog:
-    """This node's audit log. Raises `AuditUnavailable`."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """This node's audit log. Raises `AuditUnavailable`, and `ConfigurationError` for a folder that cannot be."""
     return SqliteAuditLog.open(
-        settings.data_dir / AUDIT_FILE,
+        _data_folder(settings) / AUDIT_FILE,
         log_name=settings.audit.log_name,
         group_max_events=settings.audit.group_max_events,
         append_timeout_s=settings.audit.append_timeout_s,
@@ -218,6 +216,17 @@ def open_audit(settings: Settings) -> SqliteAuditLog:
         ids=ascending_id,
         salts=lambda: os.urandom(_SALT_BYTES),
     )
+
+
+def _data_folder(settings: Settings) -> Path:
+    """The data folder, made if it is missing. Raises `ConfigurationError`."""
+    folder = settings.data_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigurationError(f"the data folder `{folder}` cannot be made: {reason}: set `data_dir`") from None
+    return folder
 
 
 def record_event(settings: Settings, draft: EventDraft) -> None:
@@ -229,7 +238,7 @@ def record_event(settings: Settings, draft: EventDraft) -> None:
         audit.close()
 
 
-def open_store(settings: Settings, environ: Mapping[str, str], embedder: Embedder) -> PassageStore:
+def open_store(settings: Settings, environ: Mapping[str, str], embedder: Embedder) -> EmbeddedStore | WeaviateStore:
     """The passage store that the settings name; the embedded one where retrieval is off, since it costs nothing."""
     identity = f"{embedder.name}@{embedder.version}"
     chosen = settings.retrieval

@@ -1,9 +1,14 @@
 """`gateway serve`: run the gateway."""
 
+import math
 import os
+import sys
+from contextlib import suppress
 
 import click
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from gateway.settings import CONFIG_VARIABLE, Settings
 
@@ -26,10 +31,11 @@ def serve(context: click.Context, *, host: str | None, port: int | None, workers
 
 
 def run(settings: Settings, *, config: str, host: str, port: int, workers: int) -> None:
-    """Serve in this process, or in `workers` processes under a supervisor. Returns when told to stop."""
+    """Serve in this process, or in `workers` processes under a supervisor. Returns when told to stop; exits with
+    code 3 when the gateway cannot start."""
     if config:
         os.environ[CONFIG_VARIABLE] = config  # worker processes read it anew
-    uvicorn.run(
+    server = uvicorn.Config(
         "gateway.app:from_environment",
         factory=True,
         host=host,
@@ -38,9 +44,26 @@ def run(settings: Settings, *, config: str, host: str, port: int, workers: int) 
         loop="uvloop",
         http="httptools",
         ws="none",
+        lifespan="on",  # `auto` would serve without one, and so without a gateway, when its start raises
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=int(settings.server.shutdown_grace_s),
+        timeout_graceful_shutdown=math.ceil(settings.server.shutdown_grace_s),
     )
+    started = _supervise(server) if workers > 1 else _serve(server)
+    if not started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def _serve(config: uvicorn.Config) -> bool:
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return server.started
+
+
+def _supervise(config: uvicorn.Config) -> bool:
+    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor.run()
+    return all(worker.exitcode != STARTUP_FAILURE for worker in supervisor.processes)

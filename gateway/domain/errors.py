@@ -31,6 +31,10 @@ class GatewayError(Exception):
         if code:
             self.code = code
 
+    def for_operator(self) -> str:
+        """What a terminal shows: each line, and so each fault, with the program's name before it."""
+        return "\n".join(f"gateway: {line}" for line in self.message.splitlines())
+
 
 class ConfigurationError(GatewayError):
     code = "configuration_error"

@@ -21,8 +21,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -40,6 +41,7 @@ _NAME: Final = re.compile(r"[0-9a-f]{16}")
 _OPEN_TENANTS: Final = 64  # each holds a few file handles; the least used is closed
 _RELOADS: Final = 3  # a generation may be replaced between reading its name and opening it, hardly ever twice
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -72,18 +74,23 @@ class EmbeddedStore:
         self._lock = threading.Lock()
         self._open: OrderedDict[str, _Held] = OrderedDict()
 
+    async def start(self) -> None:
+        """Raises `StoreUnavailable` for an index that no search could use: better told when the gateway starts than
+        to every caller of a tenant. Without it the store works the same."""
+        await self._run(self._check_all)
+
     async def search(self, request: SearchRequest) -> SearchResult:
-        return await self._run(lambda: self._search(request))
+        return await self._run(self._search, request)
 
     async def tenants(self) -> frozenset[str]:
         return await self._run(self._tenants)
 
     async def catalogue(self, tenant: str) -> Catalogue:
-        return await self._run(lambda: self._catalogue(tenant))
+        return await self._run(self._catalogue, tenant)
 
     async def apply(self, update: IndexUpdate) -> str:
         # the write goes on if its caller is cancelled: half of it would only be work to be done again
-        return await asyncio.shield(self._run(lambda: self._apply(update)))
+        return await asyncio.shield(self._run(self._apply, update))
 
     async def close(self) -> None:
         await asyncio.to_thread(self._executor.shutdown)
@@ -92,9 +99,9 @@ class EmbeddedStore:
         for one in held:
             one.generation.close()
 
-    async def _run(self, call: Callable[[], T]) -> T:
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, partial(call, *args, **kwargs))
         except (OSError, sqlite3.Error, ValueError, KeyError, msgspec.MsgspecError) as error:
             raise StoreUnavailable(
                 f"the passage index cannot be used: {type(error).__name__}: ingest the corpus again if this stays",
@@ -105,11 +112,7 @@ class EmbeddedStore:
         with self._using(request.tenant) as generation:
             if generation is None:
                 return SearchResult()
-            if generation.identity.embedder != self._embedder:
-                raise StoreUnavailable(
-                    "the passage index was built with another embedding model: ingest the corpus again",
-                    code="embedder_mismatch",
-                )
+            self._check_embedder(generation)
             view = generation.view(request.groups)
             depth = max(_DEPTH, request.limit)
             near = generation.nearest(request.vector, view, depth)
@@ -121,6 +124,19 @@ class EmbeddedStore:
                 msgspec.structs.replace(passage, score=fused.score) for passage, fused in zip(found, best, strict=True)
             )
             return SearchResult(tenant=generation.tenant, passages=tuple(ranked), index_rev=generation.index_rev)
+
+    def _check_all(self) -> None:
+        for tenant in sorted(self._tenants()):
+            with self._using(tenant) as generation:
+                if generation is not None:
+                    self._check_embedder(generation)
+
+    def _check_embedder(self, generation: Generation) -> None:
+        if generation.identity.embedder != self._embedder:
+            raise StoreUnavailable(
+                "the passage index was built with another embedding model: ingest the corpus again",
+                code="embedder_mismatch",
+            )
 
     def _tenants(self) -> frozenset[str]:
         files = self._directory.glob(f"*/{_TENANT_FILE}")

@@ -149,9 +149,9 @@ def served(
         gateway.process.wait(10)
 
 
-def refused(config: Path, *options: str, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
+def refused(config: Path, *options: str, environ: Mapping[str, str] | None = None, port: int = 0) -> tuple[int, str]:
     """Exit code and output of a gateway that is expected not to start."""
-    gateway = launch(config, *options, environ=environ)
+    gateway = launch(config, *options, environ=environ, port=port)
     try:
         return gateway.process.wait(60), gateway.output
     finally:
