@@ -108,7 +108,7 @@ def test_words_after_the_128th_token_count(minilm):
 def test_batches_hold_every_index_once_and_stay_within_bounds(lengths):
     batches = list(embedding._batches(lengths))
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    assert all(len(batch) * max(lengths[i] for i in batch) <= 1024 for batch in batches)
+    assert all(len(batch) * max(lengths[i] for i in batch) <= 512 for batch in batches)
 
 
 def test_a_file_that_is_not_the_pinned_one_is_refused():
