@@ -40,7 +40,7 @@ from gateway.escalation import open_case
 from gateway.exchange import Call, Exchange, JudgedPassage, Ports, tenant_key
 from gateway.record import intent
 from gateway.reply import Reply, blocked_reply, embedded_reply, stopped_reply, whole_reply
-from gateway.retrieval.context import build_context
+from gateway.retrieval.context import build_context, list_sources
 from gateway.settings import RetrievalSettings, Settings
 from gateway.settle import settle
 from gateway.streaming import StreamedAnswer
@@ -245,7 +245,8 @@ class Pipeline:
             redactor=exchange.redactor,
             cut=cut,
             json_answer=exchange.call.prompt.json_answer,
-            disclaimers=exchange.query.obligations.disclaimers,
+            obligations=exchange.query.obligations,
+            sources=list_sources(exchange.shown),
             on_stop=lambda verdict, candidate: self._stop_answer(exchange, verdict, candidate),
         )
 

@@ -121,6 +121,8 @@ def _phase(
         "evaluated": verdict.evaluated,
         "rules": [_outcome(outcome) for outcome in verdict.outcomes],
     }
+    if verdict.obligations.notify:
+        phase["notify"] = list(verdict.obligations.notify)
     if runs:
         phase["signals"] = _signals(values, runs)
     return phase

@@ -6,6 +6,7 @@ own stream response would add a millisecond to the first chunk (measured; DECISI
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -133,8 +134,15 @@ class DisconnectWatch:
     ) -> None:
         assert self._watcher is not None
         self._watcher.cancel()
-        if self._gone and isinstance(error, asyncio.CancelledError):
-            assert self._owner is not None
+        if not self._gone:
+            return
+        assert self._owner is not None
+        if error is None:
+            # The client left at the last moment: take the cancellation here, or whoever awaits next gets it.
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            self._owner.uncancel()
+        elif isinstance(error, asyncio.CancelledError):
             self._owner.uncancel()
             raise ClientGoneError from None
 

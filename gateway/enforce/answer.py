@@ -9,6 +9,7 @@ A choice that is stopped ends with a notice and `finish_reason: content_filter`;
 tool calls included, is dropped, and nothing more of it is taken in.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from gateway.domain.model import Body
 from gateway.domain.segment import Address
-from gateway.domain.verdict import Verdict
+from gateway.domain.verdict import Obligations, Verdict
 from gateway.domain.vocabulary import Effect, strictest
 from gateway.enforce.logprobs import LogprobQueue
 from gateway.enforce.redaction import Redactor
@@ -48,7 +49,8 @@ class AnswerPlan(Struct, frozen=True, kw_only=True):
     redactor: Redactor
     cut: Cut
     json_answer: bool
-    disclaimers: tuple[str, ...]
+    obligations: Obligations  # of the query; those of the answer's own verdicts come on top
+    sources: str  # the passages the model was given, as a line of text; "" for none
     on_stop: OnStop
 
 
@@ -273,10 +275,16 @@ class _Choice:
         return judged.call, judged.verdict if judged.verdict.effect.stops else None
 
     def _suffix(self, *, has_calls: bool) -> str:
-        if has_calls or self._plan.json_answer or not self._plan.disclaimers:
+        """What the policies want said behind the answer: its sources, where it cites none itself, and disclaimers."""
+        if has_calls or self._plan.json_answer:
             return ""
-        text = "\n\n".join(self._plan.disclaimers)
-        return f"\n\n{text}" if self.content else text
+        obligations = [self._plan.obligations, *(verdict.obligations for verdict in self.verdicts)]
+        parts: list[str] = []
+        if self._plan.sources and any(one.cite for one in obligations) and not _CITED.search(self.content):
+            parts.append(self._plan.sources)
+        parts.extend(dict.fromkeys(text for one in obligations for text in one.disclaimers))
+        text = "\n\n".join(parts)
+        return f"\n\n{text}" if self.content and text else text
 
     async def _stop(self, verdict: Verdict) -> list[Body]:
         self.stopped = True
@@ -313,6 +321,7 @@ class _Choice:
         return {**delta_of(self._index, delta), "logprobs": logprobs}
 
 
+_CITED = re.compile(r"\[\d{1,3}\]")
 _CALL_KEYS = frozenset({"tool_calls", "function_call"})
 
 

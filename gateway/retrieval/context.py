@@ -54,6 +54,15 @@ def build_context(passages: Sequence[Passage]) -> str:
     return "\n\n".join([introduction, "<passages>", *blocks, "</passages>"])
 
 
+def list_sources(passages: Sequence[Passage]) -> str:
+    """The passages in one line, numbered as in the context, for an answer that names none itself; "" for none."""
+    found = [
+        f"[{number}] {_attribute(passage.title)}" + (f", {_attribute(passage.section)}" if passage.section else "")
+        for number, passage in enumerate(passages, start=1)
+    ]
+    return f"Documents consulted: {'; '.join(found)}." if found else ""
+
+
 def citations(passages: Sequence[Passage], answer: str) -> Citations:
     """What `answer` cites of `passages`, numbered from 1 in order. Reads `[2]` and `[1, 2]`."""
     places: dict[int, list[tuple[int, int]]] = {}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import NOW, WORDS, FakeInspector, FakePolicy
 
-from gateway.domain.verdict import Evidence
+from gateway.domain.verdict import Evidence, Obligations
 from gateway.domain.vocabulary import Effect, Phase
 from gateway.enforce.answer import AnswerPlan, AnswerRelease
 from gateway.enforce.pseudonyms import PseudonymMap
@@ -38,7 +38,14 @@ class BoundJudge:
 
 
 def plan(
-    effects=REDACT, *, granularity=EAGER, calls=None, json_answer=False, disclaimers=(), known=("Zoe Quill",)
+    effects=REDACT,
+    *,
+    granularity=EAGER,
+    calls=None,
+    json_answer=False,
+    disclaimers=(),
+    cite=False,
+    known=("Zoe Quill",),
 ) -> AnswerPlan:
     pseudonyms = PseudonymMap()
     for value in known:
@@ -56,7 +63,8 @@ def plan(
         redactor=Redactor(pseudonyms, b"k" * 32),
         cut=granularity,
         json_answer=json_answer,
-        disclaimers=tuple(disclaimers),
+        obligations=Obligations(disclaimers=tuple(disclaimers), cite=cite),
+        sources="Documents consulted: [1] T.",
         on_stop=on_stop,
     )
 
@@ -221,6 +229,15 @@ async def test_disclaimers_follow_the_text_but_not_json_or_calls():
     assert (await whole(plan(disclaimers=["D."], json_answer=True), {"content": "{}"}))["message"]["content"] == "{}"
     content, _, _ = await streamed(plan(disclaimers=["D."]), deltas({"content": "Hi."}))
     assert content == "Hi.\n\nD."
+
+
+async def test_an_answer_that_must_cite_and_does_not_is_given_its_sources():
+    uncited = await whole(plan(cite=True), {"content": "It is so."})
+    assert uncited["message"]["content"] == "It is so.\n\nDocuments consulted: [1] T."
+    cited = await whole(plan(cite=True), {"content": "It is so [1]."})
+    assert cited["message"]["content"] == "It is so [1]."
+    content, _, _ = await streamed(plan(cite=True), deltas({"content": "It is so."}))
+    assert content == uncited["message"]["content"]
 
 
 async def test_choices_are_judged_apart_and_the_others_go_on():

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.detectors import build_detectors, growth_index, installed_signals
-from gateway.domain.verdict import Evidence
+from gateway.domain.verdict import NO_OBLIGATIONS, Evidence
 from gateway.domain.vocabulary import Phase
 from gateway.enforce.answer import AnswerPlan, AnswerRelease
 from gateway.enforce.pseudonyms import PseudonymMap
@@ -97,7 +97,8 @@ class World:
             redactor=Redactor(names, b"k" * 32),
             cut=self.cut,
             json_answer=False,
-            disclaimers=(),
+            obligations=NO_OBLIGATIONS,
+            sources="",
             on_stop=on_stop,
         )
 

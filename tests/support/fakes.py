@@ -35,7 +35,7 @@ ALICE = Principal(
 WORDS: Mapping[str, tuple[str, str]] = {
     # kind: (pattern, its beginnings) -- the words that fake policies react to
     "PERSON": (r"Zoe Quill|Bram Tal", r"(?:Z|Zo|Zoe|Zoe |Zoe Q\w*|B|Br|Bra|Bram|Bram |Bram T\w*)"),
-    "CARD": (r"\d{4} \d{4}", r"\b\d{1,4}(?: \d{0,4})?"),
+    "CARD": (r"\d{4} \d{4}", r"\d{1,4}(?: \d{0,4})?"),
     "forbidden": (r"forbidden", r"f(?:o(?:r(?:b\w*)?)?)?"),
     "ask-human": (r"advice", r"a(?:d(?:v\w*)?)?"),
 }
