@@ -198,8 +198,12 @@ class Pipeline:
         )
 
     async def _judge_passage(self, exchange: Exchange, passage: Passage) -> JudgedPassage:
-        segment = Segment(index=0, text=passage.text, provenance=Provenance.PASSAGE)
-        inspection = await self._inspect(exchange, [segment], Phase.PASSAGE)
+        # Title and section reach the model and the client with the text, so they are judged with it.
+        segments = [
+            Segment(index=index, text=text, provenance=Provenance.PASSAGE)
+            for index, text in enumerate((passage.title, passage.section, passage.text))
+        ]
+        inspection = await self._inspect(exchange, segments, Phase.PASSAGE)
         about: dict[str, FieldValue] = {
             "passage.doc": passage.doc,
             "passage.access": passage.access,
@@ -209,8 +213,17 @@ class Pipeline:
         if verdict.effect.stops:
             # Nobody can be asked about one passage of many: what a human would have to see is left out.
             return JudgedPassage(passage=passage, verdict=verdict, kept=False)
-        redacted = exchange.redactor.redact(segment, inspection.findings, verdict.obligations.redactions, brought=False)
-        return JudgedPassage(passage=structs.replace(passage, text=redacted.text), verdict=verdict, kept=True)
+        title, section, text = (
+            exchange.redactor.redact(
+                segment,
+                [finding for finding in inspection.findings if finding.segment == segment.index],
+                verdict.obligations.redactions,
+                brought=False,
+            ).text
+            for segment in segments
+        )
+        kept = structs.replace(passage, title=title, section=section, text=text)
+        return JudgedPassage(passage=kept, verdict=verdict, kept=True)
 
     def _request(self, exchange: Exchange, body: Body) -> ModelRequest:
         prompt = exchange.call.prompt

@@ -357,6 +357,18 @@ class TestPassages:
             ("good#0", True, "redact"),
         ]
 
+    async def test_title_and_section_are_judged_with_the_text(self):
+        policy = FakePolicy(
+            {Phase.PASSAGE: {"forbidden": Effect.REFUSE, "PERSON": Effect.REDACT}}, operator=RedactOperator.MASK
+        )
+        bad = structs.replace(passage("Fine.", doc="bad"), title="A forbidden title")
+        good = structs.replace(passage("Fine.", doc="good"), title="By Bram Tal", section="Zoe Quill's part")
+        bench = Bench(policy, retriever=FakeRetriever(bad, good), upstream=FakeUpstream("So [1]."))
+        reply = await bench.ask()
+        request = bench.upstream.requests[0]
+        assert [(p.doc, p.title, p.section) for p in request.passages] == [("good", "By [PERSON]", "[PERSON]'s part")]
+        assert "Bram" not in str(request.body) + str(reply.body)
+
     async def test_i7_the_principal_alone_decides_what_retrieval_sees(self):
         bench = Bench(retriever=FakeRetriever())
         await bench.ask("q", user="admin", metadata={"groups": "all"}, groups=["board"])
