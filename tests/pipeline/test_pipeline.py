@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec import structs
 from support.fakes import (
     ALICE,
     NOW,
