@@ -1,7 +1,8 @@
 """Step 11: the durable `outcome` (or `stream.close`) that every exchange ends with."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from gateway.domain.event import EventType
 from gateway.domain.model import ModelReply
@@ -10,7 +11,9 @@ from gateway.exchange import Exchange, Ports
 from gateway.record import settled
 from gateway.wire.answer import choices_of
 
-_MICROSECONDS = 1_000_000
+_MICROSECONDS: Final = 1_000_000
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/=+-]{1,128}")
+_FINISHES: Final = ("stop", "length", "tool_calls", "content_filter", "function_call")
 
 
 async def settle(
@@ -41,7 +44,7 @@ async def settle(
             usage=usage if isinstance(usage, Mapping) else None,
             provider=model.provider if model else "",
             answered_by=model.model if model else "",
-            response_id=_text(model.body.get("id")) if model else "",
+            response_id=_identifier(model.body.get("id")) if model else "",
             finish=finish or (_finish(model) if model else ""),
             error=error,
             took_us=int(elapsed.total_seconds() * _MICROSECONDS),
@@ -50,8 +53,11 @@ async def settle(
 
 
 def _finish(model: ModelReply) -> str:
-    return ",".join(sorted({_text(choice.get("finish_reason")) for choice in choices_of(model.body)}))
+    finishes = {choice.get("finish_reason") for choice in choices_of(model.body)}
+    return ",".join(sorted({finish if finish in _FINISHES else "other" for finish in finishes}))
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def _identifier(value: Any) -> str:
+    """The model's own id of its answer, for its operator's books. What could be prose is not kept: the log holds no
+    free text, whoever wrote it."""
+    return value if isinstance(value, str) and _IDENTIFIER.fullmatch(value) else ""

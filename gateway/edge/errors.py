@@ -30,6 +30,8 @@ def error_reply(error: Exception, *, exchange: str) -> ErrorReply:
         body = error_body(error.message, status=error.status, code=error.code, param=error.param)
         if error.status == 401:
             headers["www-authenticate"] = "Bearer"
+        if error.allow:
+            headers["allow"] = error.allow
         return ErrorReply(status=error.status, headers=headers | _NO_RETRY, body=body)
     if isinstance(error, AdmissionDenied):
         headers["retry-after"] = str(math.ceil(error.retry_after_s))
@@ -47,12 +49,13 @@ def _plain(error: GatewayError, status: int, headers: dict[str, str]) -> ErrorRe
     return ErrorReply(status=status, headers=headers, body=error_body(error.message, status=status, code=error.code))
 
 
-def http_exception_reply(request: Request[Any, Any, Any], error: Exception) -> Response[Body]:
+def http_exception_reply(_request: Request[Any, Any, Any], error: Exception) -> Response[Body]:
     """What Litestar raises itself (no such route, wrong method), in the same shape."""
     status = error.status_code if isinstance(error, HTTPException) else 503
     if status >= 500:
         answer = error_reply(error, exchange="")
         return Response(answer.body, status_code=answer.status, headers=_NO_RETRY)
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "invalid_request")
-    message = f"{request.method} {request.url.path} is not a route of this gateway"
+    # The path is not repeated: it is the caller's text.
+    message = "this is not a route of this gateway: its routes stand in `/openapi.json`"
     return Response(error_body(message, status=status, code=code), status_code=status, headers=_NO_RETRY)
