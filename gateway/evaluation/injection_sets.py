@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from gateway.domain.text import outline
 from rules.injection.synthetic import strew, templates, trigger_words
-from rules.injection.windows import NARROW_WORDS, WIDE_STRIDE, WIDE_WORDS, windows
+from rules.injection.windows import NARROW_WORDS, WIDE_STRIDE, WIDE_WORDS, sentences, windows
 
 PLAIN_TASKS: Final = frozenset(
     {"Information Retrieval", "Content Creation", "Learning and Tutoring", "Language Translation", "Programming Help"}
@@ -37,6 +37,8 @@ _STREWN: Final = 6_000
 _JOINED: Final = 1_500
 _EMBEDDED: Final = 2_500
 _APPENDED: Final = 1_500
+_SENTENCES_OF_ONE: Final = 3  # window of a document
+_DOCUMENTS: Final = (":contexts", ":abstracts", ":tasks")
 _PLANTED: Final = ("synthetic", "bipia")  # sources whose attacks make sense inside a document
 
 _MODULES: Final = (
@@ -86,7 +88,7 @@ def rows(data: Path) -> list[Row]:
     """All rows, deterministic. `data` is the folder of labelled sets; raises `FileNotFoundError` for a missing one."""
     labelled = [*_attacks(data), *_benign(data), *_documents(data)]
     ours = list(_from_templates())
-    return [*labelled, *ours, *_composed(labelled, ours), *_code()]
+    return [*labelled, *ours, *_composed(labelled, ours), *_code(), *_single_sentences(labelled)]
 
 
 def _attacks(data: Path) -> Iterator[Row]:
@@ -193,6 +195,17 @@ def _composed(labelled: Sequence[Row], ours: Sequence[Row]) -> Iterator[Row]:
         text = f"{question.text} {attack.text}"
         made_of = (attack.source, question.source)
         yield Row(text, attack=True, source="appended", origin=attack.origin, weight=0.4, made_of=made_of)
+
+
+def _single_sentences(labelled: Sequence[Row]) -> Iterator[Row]:
+    """Sentences of benign documents and role plays, which the detector judges one by one too."""
+    choice = random.Random(_SEED)  # noqa: S311 - reproducible training texts
+    for row in labelled:
+        if row.attack or not (row.source in {"rhobank", "wildguard"} or row.source.endswith(_DOCUMENTS)):
+            continue
+        found = [row.text[part.start : part.end] for part in sentences(row.text)]
+        for text in choice.sample(found, min(_SENTENCES_OF_ONE, len(found))):
+            yield Row(text, attack=False, source=f"{row.source}:sentences", origin=row.origin, weight=0.5)
 
 
 def _code() -> Iterator[Row]:

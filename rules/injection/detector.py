@@ -25,20 +25,14 @@ from rules.injection.features import FEATURES_VERSION, ngram_buckets
 from rules.injection.model import WEIGHTS_SHA256, Weights, inputs, packaged
 from rules.injection.structure import ENCODED, INVISIBLE, OTHER, STRUCTURE_VERSION, hits, structure_features
 from rules.injection.views import VIEWS_VERSION, Disguise, Payload, payloads
-from rules.injection.windows import (
-    NARROW_STRIDE,
-    NARROW_WORDS,
-    WIDE_STRIDE,
-    WIDE_WORDS,
-    windows,
-)
+from rules.injection.windows import NARROW_STRIDE, NARROW_WORDS, WIDE_STRIDE, WIDE_WORDS, sentences, windows
 from rules.normalise import NORMALISE_VERSION, View, normalise
 
 SCORE: Final = "injection.score"
 KINDS: Final = "injection.kinds"
 OPERATING_POINT: Final = 0.5
-"""The score that a policy on user turns should use: the model is calibrated so that its budget of false alarms is
-spent there. Passages and tool results take a higher one (0.8): they are longer and cannot be asked to rephrase."""
+"""The score that a policy on user turns should use: the budget of false alarms is spent there. Documents pass it too
+(see the table); a policy that would rather miss an attack than lose a passage takes 0.7 for passages."""
 
 _DETECTOR_VERSION: Final = "1"
 _HIDDEN_SCORE: Final = 0.9  # of legible text in invisible characters, whatever it says: nobody hides what is harmless
@@ -49,12 +43,14 @@ _MAX_FINDINGS: Final = 64
 
 
 class _Cut(Struct, frozen=True):
-    """A window of the normalised text or of a payload; `[start, end)` of the received text; windows of that size."""
+    """A window or a sentence of the normalised text or of a payload: `[start, end)` of the received text, and how
+    many of its size there are."""
 
     text: str
     start: int
     end: int
     count: int
+    sentence: bool
     payload: Payload | None
 
     def __repr__(self) -> str:
@@ -62,10 +58,9 @@ class _Cut(Struct, frozen=True):
 
 
 class _Piece(Struct, kw_only=True):
-    """What is known of a window. `margin` is in logits above the threshold, which rises with the number of windows."""
+    """What is known of a cut. `margin` is in logits above the threshold."""
 
     cut: _Cut
-    rise: float
     features: NDArray[np.float32]
     margin: float
 
@@ -80,8 +75,8 @@ class _Reading(Struct, frozen=True, kw_only=True):
 
     def most_suspicious(self) -> list[_Piece]:
         """The beginning, and a bounded number of others that the embedding could make guilty."""
-        rest = sorted(self.pieces[1:], key=lambda piece: -piece.margin)[:_MORE_EMBEDDED]
-        return self.pieces[:1] + [piece for piece in rest if piece.margin > _WORTH_EMBEDDING]
+        rest = [p for p in self.pieces[1:] if p.margin > _WORTH_EMBEDDING and not p.cut.sentence]
+        return self.pieces[:1] + sorted(rest, key=lambda piece: -piece.margin)[:_MORE_EMBEDDED]
 
     def __repr__(self) -> str:
         return f"_Reading({outline(self.text)}, {len(self.pieces)} pieces)"
@@ -113,7 +108,7 @@ class InjectionDetector:
         return [self._scan(reading) for reading in readings]
 
     def _read(self, text: str) -> _Reading:
-        """The windows of the text, its first wide one in front, then those of its payloads, by n-grams alone."""
+        """The cuts of the text, its first wide one in front, then those of its payloads, by n-grams alone."""
         view = normalise(text, leet=True)
         hidden = tuple(payloads(text))
         cut = list(_cut(view))
@@ -124,17 +119,22 @@ class InjectionDetector:
     def _weighed(self, cut: Sequence[_Cut]) -> list[_Piece]:
         if not cut:
             return []
-        calibration = self._weights.calibration
         features = inputs(
             self._weights.table,
             [ngram_buckets(window.text) for window in cut],
             np.stack([structure_features(window.text) for window in cut]),
         )
-        rises = [calibration.per_window * math.log(window.count) for window in cut]
         logits = self._weights.lexical.logits(features).tolist()
+        calibration = self._weights.calibration
+        thresholds = [
+            calibration.sentence + calibration.per_sentence * math.log(window.count)
+            if window.sentence
+            else calibration.lexical + calibration.per_window * math.log(window.count)
+            for window in cut
+        ]
         return [
-            _Piece(cut=window, rise=rise, features=row, margin=logit - calibration.lexical - rise)
-            for window, rise, row, logit in zip(cut, rises, features, logits, strict=True)
+            _Piece(cut=window, features=row, margin=logit - threshold)
+            for window, row, logit, threshold in zip(cut, features, logits, thresholds, strict=True)
         ]
 
     def _weigh_with_embeddings(self, readings: Sequence[_Reading]) -> None:
@@ -150,8 +150,9 @@ class InjectionDetector:
         if not chosen:
             return
         rows = np.concatenate([np.stack([piece.features for piece in chosen]), self._embedder.embed(wording)], axis=1)
+        calibration = self._weights.calibration
         for piece, logit in zip(chosen, self._weights.joint.logits(rows).tolist(), strict=True):
-            piece.margin = logit - self._weights.calibration.joint - piece.rise
+            piece.margin = logit - calibration.joint - calibration.per_window * math.log(piece.cut.count)
 
     def _scan(self, reading: _Reading) -> Scan:
         hidden = [payload for payload in reading.payloads if payload.disguise is Disguise.INVISIBLE]
@@ -196,13 +197,14 @@ class InjectionDetector:
 
 
 def _cut(view: View, payload: Payload | None = None) -> Iterator[_Cut]:
-    """Windows of a text, or of a payload in it, which all lie where the payload lies."""
+    """Windows and sentences of a text, or of a payload in it, whose cuts all lie where the payload lies."""
     wide = windows(view.text, words=WIDE_WORDS, stride=WIDE_STRIDE)
     narrow = windows(view.text, words=NARROW_WORDS, stride=NARROW_STRIDE)
-    for size in (wide, narrow if len(narrow) > 1 else []):
-        for window in size:
+    single = sentences(view.text)
+    for cut, sentence in ((wide, False), (narrow, False), (single, True)):
+        for window in cut if len(cut) > 1 or cut is wide else ():
             start, end = (payload.start, payload.end) if payload else view.span(window.start, window.end)
-            yield _Cut(view.text[window.start : window.end], start, end, len(size), payload)
+            yield _Cut(view.text[window.start : window.end], start, end, len(cut), sentence, payload)
 
 
 def _disguised(received: str, plain: str) -> bool:

@@ -17,7 +17,7 @@ from rules.injection.model import Calibration, Network, Weights, bag
 
 Array = NDArray[np.float32]
 
-UNCALIBRATED: Final = Calibration(joint=0.0, lexical=0.0, slope=1.0, per_window=0.0)
+UNCALIBRATED: Final = Calibration(joint=0.0, lexical=0.0, sentence=0.0, slope=1.0, per_window=0.0, per_sentence=0.0)
 
 _BATCH: Final = 256
 _TABLE_RATE: Final = 0.05

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from rules.injection.structure import STRUCTURE_SIZE
 Array = NDArray[np.float32]
 
 WEIGHTS_FILE: Final = "weights.npz"
-WEIGHTS_SHA256: Final = "8a06566e91f9dc4be1ba59df31fccd9c14c9128947fd82029c6354b7fc8db0d9"
+WEIGHTS_SHA256: Final = "33e0685873c54b60c547d463b53a768a0f8089f6278272c71b139af6055500ee"
 
 _LAYERS: Final = ("first", "first_bias", "second", "direct", "bias")
 
@@ -43,13 +44,18 @@ class Network(Struct, frozen=True):
 
 
 class Calibration(Struct, frozen=True):
-    """How logits become scores. A logit at its threshold becomes 0.5, one `1 / slope` above it 0.73. `per_window` is
-    what the threshold rises when a text has e times as many windows."""
+    """How logits become scores. A logit at its threshold becomes 0.5, one `1 / slope` above it 0.73.
+
+    `joint` is for windows whose embedding is known, `lexical` for other windows, `sentence` for sentences by the
+    lexical network. `per_window` and `per_sentence` are what these thresholds rise when a text has e times as many.
+    """
 
     joint: float
     lexical: float
+    sentence: float
     slope: float
     per_window: float
+    per_sentence: float
 
 
 class Weights(Struct, frozen=True):
@@ -95,10 +101,7 @@ def dump(weights: Weights) -> bytes:
     arrays: dict[str, NDArray[Any]] = {"table": weights.table}
     for name, network in (("lexical", weights.lexical), ("joint", weights.joint)):
         arrays |= {f"{name}.{layer}": getattr(network, layer) for layer in _LAYERS}
-    calibration = weights.calibration
-    arrays["calibration"] = np.array(
-        [calibration.joint, calibration.lexical, calibration.slope, calibration.per_window], dtype=np.float64
-    )
+    arrays["calibration"] = np.array(msgspec.structs.astuple(weights.calibration), dtype=np.float64)
     file = io.BytesIO()
     np.savez_compressed(file, allow_pickle=False, **arrays)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Cutting long texts into overlapping windows, so that a sentence is not drowned by the pages around it."""
+"""Cutting texts into windows and sentences, so that an order is not drowned by the pages around it."""
 
 import re
 from typing import Final
@@ -7,10 +7,12 @@ from msgspec import Struct
 
 WIDE_WORDS: Final = 200  # about what the sentence embedding reads
 WIDE_STRIDE: Final = 100
-NARROW_WORDS: Final = 40  # two or three sentences: the length of most injected passages
+NARROW_WORDS: Final = 40  # an order with its code or its reasons; longer sentences are cut to it too
 NARROW_STRIDE: Final = 20
+_SHORTEST_SENTENCE: Final = 6  # characters
 _LONGEST_WORD: Final = 40  # characters; text without spaces (Chinese, base64) counts a word each so many
 _WORD: Final = re.compile(rf"\S{{1,{_LONGEST_WORD}}}")
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 
 
 class Window(Struct, frozen=True):
@@ -29,3 +31,16 @@ def windows(text: str, *, words: int, stride: int) -> list[Window]:
     last = max(0, len(places) - words)
     firsts = [*range(0, last, stride), last]
     return [Window(places[first][0], places[min(first + words, len(places)) - 1][1]) for first in firsts]
+
+
+def sentences(text: str) -> list[Window]:
+    """The sentences and lines of a text, long ones in overlapping parts."""
+    ends = [match.span() for match in _SENTENCE_END.finditer(text)]
+    starts = [0, *(end for _, end in ends)]
+    stops = [*(start for start, _ in ends), len(text)]
+    return [
+        Window(start + part.start, start + part.end)
+        for start, stop in zip(starts, stops, strict=True)
+        for part in windows(text[start:stop], words=NARROW_WORDS, stride=NARROW_STRIDE)
+        if part.end - part.start >= _SHORTEST_SENTENCE
+    ]
