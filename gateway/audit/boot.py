@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.audit import database
+from gateway.audit.anchor import Rollback, find_rollback, was_accepted
+from gateway.audit.checkpoint_folder import folder_of
 from gateway.audit.entry import Entry, chain, prepare
 from gateway.audit.integrity import check_links
 from gateway.audit.liveness import live_boots
@@ -35,11 +37,17 @@ class Author(Struct, frozen=True):
         return prepare(draft, log_name=self.log_name, boot=self.boot, ids=self.ids, salts=self.salts)
 
 
-def record_boot(db: Connection, path: Path, author: Author, now: datetime) -> None:
-    """Append `log.boot`, an outcome for each lost exchange, and `log.recovered` if there was one; durable on
-    return. The caller holds the write lock (`BEGIN IMMEDIATE`), so that no two boots settle the same exchange.
+Accept = Callable[[Rollback], EventDraft]
+"""Makes the event by which people accept a log that its last checkpoint does not fit."""
 
-    Raises `AuditUnavailable` for a tail that is not a valid chain of this log.
+
+def record_boot(db: Connection, path: Path, author: Author, now: datetime, accept: Accept | None = None) -> None:
+    """Append `log.boot`, what `accept` says of a rollback, an outcome for each lost exchange, and `log.recovered` if
+    there was one; durable on return. The caller holds the write lock (`BEGIN IMMEDIATE`), so that no two boots
+    settle the same exchange.
+
+    Raises `AuditUnavailable` for a tail that is not a valid chain of this log, and for a log that its last signed
+    checkpoint does not fit unless people accept or accepted that.
     """
     fault = check_links(_tail(db), author.log_name)
     if fault is not None:
@@ -47,15 +55,30 @@ def record_boot(db: Connection, path: Path, author: Author, now: datetime) -> No
             f"the audit log `{path}` is damaged: {fault}; run `gateway audit verify` and restore the log",
             code="audit_damaged",
         )
+    accepted = _accepted_rollback(db, path, accept)
     tip = database.read_tip(db)
     lost = _lost_intents(db, path)
     drafts = [EventDraft(type=EventType.LOG_BOOT, body={"after_seq": tip.seq, "checked": min(tip.seq, TAIL_EVENTS)})]
+    drafts += accepted
     drafts += [_crashed(intent) for intent in lost]
     if lost:
         body = {"exchanges": len(lost), "first_seq": lost[0]["seq"], "last_seq": lost[-1]["seq"]}
         drafts.append(EventDraft(type=EventType.LOG_RECOVERED, body=body))
     database.insert(db, chain([author.entry(draft) for draft in drafts], tip, now))
     db.execute("COMMIT")
+
+
+def _accepted_rollback(db: Connection, path: Path, accept: Accept | None) -> list[EventDraft]:
+    rollback = find_rollback(db, folder_of(path))
+    if rollback is None or was_accepted(db, rollback.checkpoint):
+        return []
+    if accept is not None:
+        return [accept(rollback)]
+    raise AuditUnavailable(
+        f"the audit log `{path}` was rolled back or changed: {rollback.what}; restore the log, or let two people "
+        "accept the loss with `gateway audit break-glass`",
+        code="audit_rolled_back",
+    )
 
 
 def _tail(db: Connection) -> list[Row]:

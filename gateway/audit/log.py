@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from gateway.audit import database
-from gateway.audit.boot import Author, record_boot
+from gateway.audit.boot import Accept, Author, record_boot
 from gateway.audit.liveness import BootFile, remove_dead
 from gateway.audit.turn import Turn
 from gateway.audit.writer import GroupWriter, Waiting, begin
@@ -44,11 +44,13 @@ class SqliteAuditLog:
         clock: Callable[[], datetime],
         ids: Callable[[], str],
         salts: Callable[[], bytes],
+        accept: Accept | None = None,
     ) -> Self:
         """Open or create the log at `path`, whose folder exists, and record the boot.
 
         `ids` gives unique ids (ascending ones keep the file compact), `salts` 32 random bytes. Blocks for some
-        milliseconds. Raises `AuditUnavailable` if the file cannot be used or the last events are not a chain.
+        milliseconds. Raises `AuditUnavailable` if the file cannot be used, the last events are not a chain, or
+        the log does not fit its last signed checkpoint; `accept` records that people take it as it is.
         """
         author = Author(log_name, boot=ids(), ids=ids, salts=salts)
         with database.unavailable_on_error(path):
@@ -57,7 +59,7 @@ class SqliteAuditLog:
                 boot_file = BootFile.create(path, author.boot, reserve_bytes)
                 try:
                     begin(db, append_timeout_s)
-                    record_boot(db, path, author, clock())
+                    record_boot(db, path, author, clock(), accept)
                     remove_dead(path)
                     turn = Turn(path)
                 except BaseException:

@@ -60,6 +60,11 @@ class Tree:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
+    def forget(self) -> None:
+        """Drop what is kept."""
+        self._db.execute("DELETE FROM nodes")
+        self._tiles = 0
+
     def root(self, size: int) -> bytes:
         self._take_in(size)
         return self.subtree(0, size) if size else EMPTY_ROOT

@@ -19,6 +19,7 @@ class EventType(StrEnum):
     INGEST = "ingest"
     ACCESS_MISMATCH = "security.access_mismatch"
     BODY_READ = "body.read"  # someone opened sealed content; the body names who, what and why
+    BREAK_GLASS = "admin.break_glass"  # two people accepted a log that its last signed checkpoint does not fit
     LOG_BOOT = "log.boot"
     LOG_RECOVERED = "log.recovered"
     LOG_HEARTBEAT = "log.heartbeat"
