@@ -1,6 +1,8 @@
 """`gateway demo`: a fictional bank's gateway, set up and running."""
 
 import asyncio
+import os
+import sys
 import threading
 import time
 import urllib.error
@@ -67,10 +69,16 @@ def _instructions(url: str, keys: dict[str, str], config: Path) -> str:
     lines = ["", f"The gateway answers at {url}/v1 (model `extractive`).", "", "Keys, one per role:"]
     lines += [f"  {role.name:<14} {keys[role.name]}   {role.about}" for role in ROLES]
     lines += ["", "Try, in another terminal:"]
-    command = f"gateway --config {config}"
+    command = f"{_program()} --config {config}"
     for number, example in enumerate(examples(url, keys["customer"], gateway=command), start=1):
         lines += ["", f"{number}. {example.title}", f"   {example.command}"]
     return "\n".join([*lines, ""])
+
+
+def _program() -> str:
+    """How this command line was called, so that the printed commands work in the same folder."""
+    called = Path(sys.argv[0])
+    return os.path.relpath(called) if called.name == "gateway" and called.exists() else "gateway"
 
 
 def _announce(port: int, text: str) -> None:
