@@ -144,12 +144,15 @@ class Pipeline:
             },
         )
 
-    async def _inspect(self, exchange: Exchange, segments: Sequence[Segment], phase: Phase) -> Inspection:
+    async def _inspect(
+        self, exchange: Exchange, segments: Sequence[Segment], phase: Phase, *, keep: bool = True
+    ) -> Inspection:
         return await self._ports.inspector.inspect(
             segments,
             detectors=exchange.policy.required(phase, exchange.fields),
             timeouts=exchange.policy.timeouts(exchange.fields),
             default_timeout_s=self._settings.inspection.timeout_s,
+            keep=keep,
         )
 
     def _decide(
@@ -307,8 +310,8 @@ class _BoundJudge:
     def __init__(self, pipeline: Pipeline, exchange: Exchange, phase: Phase, facts: Mapping[str, FieldValue]) -> None:
         self._pipeline, self._exchange, self._phase, self._facts = pipeline, exchange, phase, facts
 
-    async def inspect(self, segments: Sequence[Segment]) -> Inspection:
-        return await self._pipeline._inspect(self._exchange, segments, self._phase)  # noqa: SLF001 -- one unit
+    async def inspect(self, segments: Sequence[Segment], *, keep: bool = True) -> Inspection:
+        return await self._pipeline._inspect(self._exchange, segments, self._phase, keep=keep)  # noqa: SLF001 -- one unit
 
     def decide(
         self, values: Mapping[Provenance, Mapping[str, SignalValue]], runs: Mapping[str, DetectorRun]

@@ -99,22 +99,29 @@ class GrowingMatches:
         options.max_mem = _MEMORY
         options.log_errors = False
         options.never_capture = True
-        self._program = re2.compile(rf"(?:{joined})\z", options=options)
+        self._program = re2.compile(rf"(?:{joined})\z".encode(), options=options)
 
     def start(self, text: str) -> int | None:
         """Code points of `text`; `None` if nothing is growing."""
-        match = self._program.search(text)
-        start: int | None = match.start() if match else None
+        start = self._search(text)
         if text.isascii():
             return start
         view = normalise(text)
         if view.text == text:
             return start
-        seen = self._program.search(view.text)
+        seen = self._search(view.text)
         if seen is None:
             return start
-        at = view.span(seen.start(), seen.end())[0]
+        at = view.span(seen, len(view.text))[0]
         return at if start is None else min(start, at)
+
+    def _search(self, text: str) -> int | None:
+        data = text.encode("utf-8", "replace")  # a lone surrogate becomes `?`, one character like itself
+        match = self._program.search(data)
+        if match is None:
+            return None
+        start: int = match.start()
+        return start if len(data) == len(text) else len(data[:start].decode())
 
 
 def _flag_letters(flags: int) -> str:

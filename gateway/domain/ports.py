@@ -45,7 +45,10 @@ class Inspecting(Protocol):
         detectors: frozenset[str],
         timeouts: Mapping[str, float],
         default_timeout_s: float,
-    ) -> Inspection: ...
+        keep: bool = True,
+    ) -> Inspection:
+        """`keep` says that the texts may come again, so that their results are worth remembering."""
+        ...
 
 
 class Embedder(Protocol):

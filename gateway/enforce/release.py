@@ -33,12 +33,16 @@ CONTRADICTION: Final = "gateway.early_release_contradicted"
 """Reason of the stop when a finished unit contradicts its released beginning: a detector's defect."""
 
 _WORD_END: Final = re.compile(r"\s+(?=\S)|(?<=[。！？、，；：])(?=\S)")
+_AHEAD: Final = 4
+"""Characters of the next word that may show that nothing grows: `… is a` may become an address, `… is and` may not."""
 
 
 class Judge(Protocol):
     """Looks at texts and decides; bound to one exchange and phase by whoever makes it."""
 
-    async def inspect(self, segments: Sequence[Segment]) -> Inspection: ...
+    async def inspect(self, segments: Sequence[Segment], *, keep: bool = True) -> Inspection:
+        """`keep` as in `Inspecting`."""
+        ...
 
     def decide(
         self, values: Mapping[Provenance, Mapping[str, SignalValue]], runs: Mapping[str, DetectorRun]
@@ -82,6 +86,7 @@ class TextRelease:
         self._splitter = UnitSplitter(cut.granularity, cut.growing)
         self._restore = restorer(redactor.pseudonyms, inside_json=inside_json)
         self._early = _Early()
+        self._quiet_stops: bool | None = None  # whether a quiet text stops, given the evidence; None: not asked yet
         self.evidence = EvidenceSum()
         self.verdicts: list[Verdict] = []
         self.redacted: dict[str, int] = {}
@@ -112,7 +117,7 @@ class TextRelease:
             return Released()
         inspection = await self._judge.inspect([_segment(unit, index) for index, unit in enumerate(units)])
         if _is_quiet(inspection):
-            self.evidence.add(inspection)
+            self._add(inspection)
             verdict = self._decide()
             if not verdict.effect.stops:
                 return self._leaving("".join(units), "".join(units))
@@ -126,11 +131,12 @@ class TextRelease:
     async def _release_one(self, unit: str) -> Released:
         inspection = await self._judge.inspect([_segment(unit)])
         before = self.evidence.copy()
-        self.evidence.add(inspection)
+        self._add(inspection)
         verdict = self._decide()
         if verdict.effect.stops:
             # What a stream would have let go before the end of this unit goes here as well.
             self.evidence, seen = before, self.evidence
+            self._quiet_stops = None
             beginning = await self._release_beginning(unit) if self._eager else Released()
             self.evidence = seen
             self.stopped = verdict
@@ -149,32 +155,48 @@ class TextRelease:
         return Released(text=whole[len(early.text) :], raw_chars=len(raw) - early.raw_chars, changed=whole != raw)
 
     async def _release_beginning(self, unit: str) -> Released:
-        """Let go what leads a unit, complete or not, up to the end of the last word behind which nothing has been
-        found and nothing may be growing; the white space behind it stays, since a match may begin with it."""
-        released = Released()
-        for match in _WORD_END.finditer(unit, self._early.looked_at):
-            end = match.start()
-            # INVARIANT: each decision depends on unit[: match.end() + 1] alone, which is known as soon as `match` is.
-            self._early.looked_at = match.end()
-            start = self._growing.start(unit[: match.end() + 1]) if self._growing is not None else None
-            if start is not None and start < end:
+        """Let go what leads a unit, complete or not, up to the last word behind which nothing has been found and
+        nothing may be growing; the white space behind it stays, since a match may begin with it."""
+        early = self._early
+        seen, early.seen = early.seen, len(unit)
+        place = _before_space(unit, max(early.raw_chars, seen - _AHEAD))
+        # The latest word first: where it may leave, so may all before it.
+        for match in reversed(list(_WORD_END.finditer(unit, place))):
+            if match.start() > early.raw_chars and await self._may_leave(unit, match, seen):
+                raw = unit[early.raw_chars : match.start()]
+                text = self._restore(raw)
+                early.text += text
+                early.raw_chars = match.start()
+                return Released(text=text, raw_chars=len(raw), changed=text != raw)
+        return Released()
+
+    async def _may_leave(self, unit: str, word_end: re.Match[str], seen: int) -> bool:
+        """Whether the text up to `word_end` may leave, as far as that was not asked of the first `seen` characters.
+
+        INVARIANT: one character behind the white space, or failing that a few more, decides; never the chunk.
+        """
+        end, start_of_next = word_end.span()
+        for place in range(max(start_of_next, seen) + 1, min(start_of_next + _AHEAD, len(unit)) + 1):
+            growing = self._growing.start(unit[:place]) if self._growing is not None else None
+            if growing is not None and growing < end:
                 continue
-            if not await self._is_harmless(unit[: match.end()]):
-                self._early.looked_at = len(unit)
-                break
-            raw = unit[self._early.raw_chars : end]
-            text = self._restore(raw)
-            self._early.text += text
-            self._early.raw_chars = end
-            released += Released(text=text, raw_chars=len(raw), changed=text != raw)
-        return released
+            # A match that ended meanwhile is looked for as well.
+            if await self._is_harmless(unit[:start_of_next] if place == start_of_next + 1 else unit[:place]):
+                return True
+        return False
 
     async def _is_harmless(self, beginning: str) -> bool:
-        inspection = await self._judge.inspect([_segment(beginning)])
+        inspection = await self._judge.inspect([_segment(beginning)], keep=False)
         if not _is_quiet(inspection) or any(run.status is not SignalStatus.OK for run in inspection.runs.values()):
             return False
-        verdict = self._judge.decide(self.evidence.values, {**self.evidence.runs, **inspection.runs})
-        return not verdict.effect.stops
+        if self._quiet_stops is None:  # every quiet beginning adds the same to what was seen: nothing
+            verdict = self._judge.decide(self.evidence.values, {**self.evidence.runs, **inspection.runs})
+            self._quiet_stops = verdict.effect.stops
+        return not self._quiet_stops
+
+    def _add(self, inspection: Inspection) -> None:
+        self.evidence.add(inspection)
+        self._quiet_stops = None
 
     def _decide(self) -> Verdict:
         verdict = self._judge.decide(self.evidence.values, self.evidence.runs)
@@ -191,16 +213,21 @@ class TextRelease:
 
 class _Early(Struct):
     """The beginning of the current unit that has left: as released, and how much of the unit it accounts for.
-    `looked_at` is where the search for word ends goes on."""
+    `seen` is the length of the unit that was looked at."""
 
     text: str = ""
     raw_chars: int = 0
-    looked_at: int = 0
+    seen: int = 0
 
 
 def restorer(pseudonyms: PseudonymMap, *, inside_json: bool) -> Callable[[str], str]:
     """How stand-ins become values again in a plain text, or in the source text of JSON."""
     return pseudonyms.restore_in_json_text if inside_json else pseudonyms.restore
+
+
+def _before_space(text: str, place: int) -> int:
+    """The start of the white space that ends at `place`."""
+    return len(text[:place].rstrip())
 
 
 def _is_quiet(inspection: Inspection) -> bool:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from typing import Final
 
 from gateway.domain.errors import ConfigurationError
-from gateway.domain.signal import Scan
+from gateway.domain.signal import EMPTY_SCAN, Scan
 
 _DIGEST_BYTES: Final = 16  # keyed, so that nobody can search for the collision a birthday would need 2^64 texts for
 _ENTRY_BYTES: Final = 400  # key, place in the order, the scan itself; measured with tracemalloc
@@ -58,6 +58,8 @@ class ScanCache:
 
 
 def _footprint(scan: Scan) -> int:
+    if scan is EMPTY_SCAN:
+        return _ENTRY_BYTES
     size = _ENTRY_BYTES + _FINDING_BYTES * len(scan.findings) + _VALUE_BYTES * len(scan.values)
     for value in scan.values.values():
         if isinstance(value, frozenset):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -14,6 +15,8 @@ from gateway.domain.vocabulary import Placement, Provenance
 from gateway.inspection.cache import ScanCache
 from gateway.inspection.lane import Asked, Lane
 from gateway.inspection.merge import Part, merge
+
+_CREWS: Final = 256  # sets of detectors that are remembered; policies ask for a few
 
 WAITING_LIMIT: Final = 4_096
 """Texts that may wait for one detector: at 5 ms each about ten seconds of two threads, beyond any deadline."""
@@ -56,6 +59,7 @@ class Inspector:
             self._lanes[detector.name] = Lane(
                 detector, cache=self._cache, threads=threads, waiting_limit=waiting_limit, clock_us=clock_us
             )
+        self._crew = lru_cache(maxsize=_CREWS)(self._choose)
 
     @property
     def detectors(self) -> Mapping[str, Detector]:
@@ -69,9 +73,11 @@ class Inspector:
         detectors: frozenset[str],
         timeouts: Mapping[str, float],
         default_timeout_s: float,
+        keep: bool = True,
     ) -> Inspection:
         """All that `detectors` see in `segments`. `timeouts` are seconds by detector name, counted from the call
-        and including the wait for a thread. A cancelled call leaves its scans running for the cache."""
+        and including the wait for a thread. A cancelled call leaves its scans running for the cache. Unless
+        `keep`, inline detectors neither ask the cache nor fill it."""
         loop = asyncio.get_running_loop()
         started_s, started_us = loop.time(), self._clock_us()
         distinct: dict[bytes, str] = {}
@@ -81,10 +87,8 @@ class Inspector:
             digests.append(digest)
             distinct[digest] = segment.text
 
-        # Thread detectors first: they work while the inline ones hold the loop.
-        lanes = [lane for name in detectors if (lane := self._lanes.get(name)) is not None]
-        lanes.sort(key=lambda lane: (lane.detector.placement is Placement.INLINE, lane.detector.name))
-        asked = [self._ask(lane, segments, distinct) for lane in lanes]
+        crew = self._crew(detectors)
+        asked = [self._ask(lane, segments, distinct, keep=keep) for lane in crew.lanes]
 
         # Every scan has begun, so that waiting in turn takes as long as the slowest one, not as their sum.
         for question in asked:
@@ -92,23 +96,34 @@ class Inspector:
                 timeout_s = timeouts.get(question.asked.lane.detector.name, default_timeout_s)
                 await question.asked.land(started_s + timeout_s, self._clock_us, started_us)
 
-        return merge(
-            segments,
-            [question.part(digests) for question in asked],
-            [name for name in sorted(detectors) if name not in self._lanes],
-        )
+        return merge(segments, [question.part(digests) for question in asked], crew.not_installed)
 
     def close(self) -> None:
         """Stop taking thread scans: those that wait end as `error` with reason `closed`."""
         for lane in self._lanes.values():
             lane.close()
 
-    def _ask(self, lane: Lane, segments: Sequence[Segment], distinct: Mapping[bytes, str]) -> "_Question":
-        joined = _join_user_turns(segments, getattr(lane.detector, "joins_user_turns", 0))
+    def _choose(self, detectors: frozenset[str]) -> "_Crew":
+        # Thread detectors first: they work while the inline ones hold the loop.
+        lanes = [lane for name in detectors if (lane := self._lanes.get(name)) is not None]
+        lanes.sort(key=lambda lane: (lane.detector.placement is Placement.INLINE, lane.detector.name))
+        return _Crew(tuple(lanes), tuple(name for name in sorted(detectors) if name not in self._lanes))
+
+    def _ask(
+        self, lane: Lane, segments: Sequence[Segment], distinct: Mapping[bytes, str], *, keep: bool
+    ) -> "_Question":
+        joined = _join_user_turns(segments, lane.joins_user_turns) if lane.joins_user_turns else None
         if joined is None:
-            return _Question(asked=lane.ask(distinct))
+            return _Question(asked=lane.ask(distinct, keep=keep))
         digest = self._cache.digest(joined)
-        return _Question(asked=lane.ask({**distinct, digest: joined}), joined=digest)
+        return _Question(asked=lane.ask({**distinct, digest: joined}, keep=keep), joined=digest)
+
+
+class _Crew(Struct, frozen=True):
+    """The lanes that a set of names stands for, and the names that stand for none."""
+
+    lanes: tuple[Lane, ...]
+    not_installed: tuple[str, ...]
 
 
 class _Question(Struct):
@@ -127,13 +142,11 @@ class _Question(Struct):
             outcomes=[outcomes[digest] for digest in digests],
             joined=outcomes[self.joined] if self.joined is not None else None,
             took_us=self.asked.took_us,
-            cached=sum(digest not in self.asked.missing for digest in digests),
+            cached=len(digests) - sum(map(self.asked.missing.__contains__, digests)),
             scanned=self.asked.scanned,
         )
 
 
 def _join_user_turns(segments: Sequence[Segment], turns: int) -> str | None:
-    if turns <= 0:
-        return None
     said = [segment.text for segment in segments if segment.provenance is Provenance.USER][-turns:]
     return "\n".join(said) if len(said) > 1 else None

@@ -70,6 +70,7 @@ class Lane:
         self, detector: Detector, *, cache: ScanCache, threads: int, waiting_limit: int, clock_us: Callable[[], int]
     ) -> None:
         self.detector = detector
+        self.joins_user_turns: int = getattr(detector, "joins_user_turns", 0)
         self._cache = cache
         self._clock_us = clock_us
         self._waiting_limit = waiting_limit
@@ -79,9 +80,13 @@ class Lane:
         if detector.placement is Placement.THREAD:
             self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"detector-{detector.name}")
 
-    def ask(self, texts: Mapping[bytes, str]) -> Asked:
-        """Answer from the cache, join scans in flight, and begin the rest: at once for an inline detector."""
+    def ask(self, texts: Mapping[bytes, str], *, keep: bool) -> Asked:
+        """Answer from the cache, join scans in flight, and begin the rest: at once for an inline detector, which
+        leaves the cache alone unless `keep`."""
         asked = Asked(lane=self)
+        if not keep and self._pool is None:
+            self._scan_inline(asked, list(texts), texts, keep=False)
+            return asked
         missing: list[bytes] = []
         for digest in texts:
             key = digest + self._tag
@@ -93,11 +98,12 @@ class Lane:
                 missing.append(digest)
         if not missing:
             return asked
+        if self._pool is None:
+            self._scan_inline(asked, missing, texts, keep=True)
+            return asked
         asked.missing = frozenset(missing)
         asked.scanned = len(missing)
-        if self._pool is None:
-            self._scan_inline(asked, missing, texts)
-        elif len(self._flights) >= self._waiting_limit:
+        if len(self._flights) >= self._waiting_limit:
             asked.outcomes.update(dict.fromkeys(missing, OVERLOADED))
             asked.scanned = 0
         else:
@@ -109,12 +115,14 @@ class Lane:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _scan_inline(self, asked: Asked, missing: Sequence[bytes], texts: Mapping[bytes, str]) -> None:
+    def _scan_inline(self, asked: Asked, missing: Sequence[bytes], texts: Mapping[bytes, str], *, keep: bool) -> None:
+        asked.missing = frozenset(missing)
+        asked.scanned = len(missing)
         started_us = self._clock_us()
         outcomes = scan_all(self.detector, [texts[digest] for digest in missing])
         for digest, outcome in zip(missing, outcomes, strict=True):
             asked.outcomes[digest] = outcome
-            if isinstance(outcome, Scan):
+            if keep and isinstance(outcome, Scan):
                 self._cache.put(digest + self._tag, outcome)
         asked.took_us = self._clock_us() - started_us
 

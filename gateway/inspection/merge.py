@@ -6,7 +6,7 @@ from typing import Final, assert_never
 from msgspec import Struct, structs
 
 from gateway.domain.segment import Segment
-from gateway.domain.signal import DetectorRun, Finding, Inspection, Scan, SignalValue
+from gateway.domain.signal import EMPTY_SCAN, DetectorRun, Finding, Inspection, SignalValue
 from gateway.domain.vocabulary import Provenance, SignalStatus, SignalType
 from gateway.inspection.outcome import Failure, Outcome
 
@@ -41,23 +41,36 @@ def merge(segments: Sequence[Segment], parts: Iterable[Part], not_installed: Ite
         for name in not_installed
     }
     for part in parts:
+        worst: Failure | None = None
         for segment, outcome in zip(segments, part.outcomes, strict=True):
-            if not isinstance(outcome, Scan):
+            if outcome is EMPTY_SCAN:  # most texts, and this runs for every word of a stream
                 continue
-            findings.extend(structs.replace(finding, segment=segment.index) for finding in outcome.findings)
+            if isinstance(outcome, Failure):
+                worst = _worse(worst, outcome)
+                continue
+            findings.extend(
+                finding if finding.segment == segment.index else structs.replace(finding, segment=segment.index)
+                for finding in outcome.findings
+            )
             if outcome.values:
                 _add(values.setdefault(segment.provenance, {}), outcome.values, part.signals)
-        if isinstance(part.joined, Scan) and part.joined.values:
+        if isinstance(part.joined, Failure):
+            worst = _worse(worst, part.joined)
+        elif part.joined is not None and part.joined.values:
             _add(values.setdefault(Provenance.USER, {}), part.joined.values, part.signals, same_text=True)
-        runs[part.detector] = _run(part)
-    findings.sort(key=lambda finding: (finding.segment, finding))
+        runs[part.detector] = _run(part, worst)
+    if len(findings) > 1:
+        findings.sort(key=lambda finding: (finding.segment, finding))
     return Inspection(findings=tuple(findings), values=values, runs=runs)
 
 
-def _run(part: Part) -> DetectorRun:
-    everything = [*part.outcomes, part.joined] if part.joined is not None else part.outcomes
-    failures = {outcome for outcome in everything if isinstance(outcome, Failure)}
-    worst = max(failures, key=lambda failure: (_SEVERITY[failure.status], failure.reason), default=None)
+def _worse(known: Failure | None, failure: Failure) -> Failure:
+    if known is None:
+        return failure
+    return max(known, failure, key=lambda one: (_SEVERITY[one.status], one.reason))
+
+
+def _run(part: Part, worst: Failure | None) -> DetectorRun:
     return DetectorRun(
         detector=part.detector,
         version=part.version,

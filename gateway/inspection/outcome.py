@@ -6,7 +6,7 @@ from typing import Final, assert_never
 from msgspec import Struct
 
 from gateway.domain.ports import Detector
-from gateway.domain.signal import Scan, SignalValue
+from gateway.domain.signal import EMPTY_SCAN, Scan, SignalValue
 from gateway.domain.vocabulary import SignalStatus, SignalType
 
 
@@ -55,6 +55,8 @@ def _raised(error: Exception) -> Failure:
 def _well_formed(scan: object, length: int, signals: Mapping[str, SignalType]) -> bool:
     """Whether spans lie in the text and every value is declared and of its type. A score that is not a number
     would compare false with every threshold, and so loosen a verdict."""
+    if scan is EMPTY_SCAN:
+        return True
     if not isinstance(scan, Scan):
         return False
     for finding in scan.findings:

@@ -30,7 +30,7 @@ class BoundJudge:
     def __init__(self, policy: FakePolicy, phase: Phase):
         self.policy, self.phase, self.inspector = policy, phase, FakeInspector()
 
-    async def inspect(self, segments):
+    async def inspect(self, segments, *, keep=True):
         return await self.inspector.inspect(segments, detectors=frozenset(), timeouts={}, default_timeout_s=1)
 
     def decide(self, values, runs):

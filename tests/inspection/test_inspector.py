@@ -299,6 +299,19 @@ async def test_cached_and_inline_work_never_leaves_the_loop(build: Build) -> Non
     assert len(returned.value.value.findings) == 2
 
 
+async def test_texts_that_will_not_come_again_leave_the_cache_alone(build: Build) -> None:
+    detector = WordDetector()
+    inspector = build(detector)
+    for _ in range(2):
+        seen = await inspector.inspect(
+            segments("secret"), detectors=frozenset({"words"}), timeouts={}, default_timeout_s=1.0, keep=False
+        )
+        assert seen.values[Provenance.USER]["words.count"] == 1
+        assert (seen.runs["words"].scanned, seen.runs["words"].cached) == (1, 0)
+    assert detector.seen == {"secret": 2}
+    assert (await look(inspector, segments("secret"), "words")).runs["words"].scanned == 1
+
+
 async def test_versions_and_names_have_results_of_their_own(build: Build) -> None:
     inspector = build(WordDetector("words"), WordDetector("other"))
     await look(inspector, segments("secret"), "words")

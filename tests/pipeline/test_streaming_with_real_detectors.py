@@ -114,9 +114,11 @@ class _Judge:
     def __init__(self, world: World, phase: Phase):
         self.world, self.phase = world, phase
 
-    async def inspect(self, segments):
+    async def inspect(self, segments, *, keep=True):
         required = self.world.bundle.required(self.phase, FIELDS)
-        return await self.world.inspector.inspect(segments, detectors=required, timeouts={}, default_timeout_s=10)
+        return await self.world.inspector.inspect(
+            segments, detectors=required, timeouts={}, default_timeout_s=10, keep=keep
+        )
 
     def decide(self, values, runs):
         evidence = Evidence(phase=self.phase, fields=FIELDS, values=values, runs=runs)

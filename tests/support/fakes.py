@@ -55,6 +55,7 @@ class FakeInspector:
         detectors: frozenset[str],
         timeouts: Mapping[str, float],
         default_timeout_s: float,
+        keep: bool = True,
     ) -> Inspection:
         self.seen.extend(segment.text for segment in segments)
         run = DetectorRun(detector="words", version="1", status=self.status, reason="", scanned=len(segments))
