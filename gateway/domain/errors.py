@@ -62,15 +62,19 @@ class FaultsFound(ConfigurationError):
 
 
 class RequestError(GatewayError):
-    """The caller's fault. `param` names the offending key of the body in the wire's notation."""
+    """The caller's fault. `param` names the offending key of the body in the wire's notation, `allow` the methods
+    that the route has (405)."""
 
     code = "invalid_request"
     status = 400
 
-    def __init__(self, message: str, *, code: str = "", status: int = 400, param: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str = "", status: int = 400, param: str | None = None, allow: str = ""
+    ) -> None:
         super().__init__(message, code=code)
         self.status = status
         self.param = param
+        self.allow = allow
 
 
 class GuardUnavailable(GatewayError):

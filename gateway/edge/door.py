@@ -201,4 +201,4 @@ def _place(error: Exception) -> str:
 
 def _check_method(scope: Scope, method: str) -> None:
     if scope.get("method") != method:
-        raise RequestError(f"use {method} here", code="method_not_allowed", status=405)
+        raise RequestError(f"use {method} here", code="method_not_allowed", status=405, allow=method)

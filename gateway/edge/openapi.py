@@ -11,6 +11,7 @@ from gateway import __version__
 from gateway.domain.model import Body
 from gateway.edge.door import Door, Entry
 from gateway.reply import Reply
+from gateway.wire.chat import COUNTS, NUMBERS, ROLES
 
 _STRING: Final = {"type": "string"}
 _ERROR: Final = {
@@ -49,19 +50,26 @@ _GATEWAY: Final = {
         "expires": _STRING,
     },
 }
+_TEXT_PART: Final = {
+    "type": "object",
+    "required": ["type", "text"],
+    "properties": {"type": {"const": "text"}, "text": _STRING},
+}
+_OTHER_PART: Final = {
+    "type": "object",
+    "required": ["type"],
+    "properties": {"type": {**_STRING, "not": {"const": "text"}}},
+}
 _MESSAGE: Final = {
     "type": "object",
     "required": ["role"],
     "properties": {
-        "role": {"enum": ["system", "developer", "user", "assistant", "tool", "function"]},
+        "role": {"enum": list(ROLES)},
         "content": {
             "anyOf": [
                 _STRING,
                 {"type": "null"},
-                {
-                    "type": "array",
-                    "items": {"type": "object", "required": ["type"], "properties": {"type": _STRING, "text": _STRING}},
-                },
+                {"type": "array", "items": {"anyOf": [_TEXT_PART, _OTHER_PART]}},
             ]
         },
     },
@@ -74,13 +82,17 @@ _CHAT_REQUEST: Final = {
         "messages": {"type": "array", "minItems": 1, "items": _MESSAGE},
         "stream": {"type": ["boolean", "null"]},
         "stream_options": {"type": ["object", "null"]},
-        "n": {"type": ["integer", "null"], "minimum": 1, "maximum": 128},
-        "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 10},
-        "top_p": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
-        "max_tokens": {"type": ["integer", "null"], "minimum": 1},
-        "max_completion_tokens": {"type": ["integer", "null"], "minimum": 1},
+        **{
+            name: {"type": ["integer", "null"], "minimum": least, "maximum": most}
+            for name, (least, most) in COUNTS.items()
+        },
+        **{
+            name: {"type": ["number", "null"], "minimum": least, "maximum": most}
+            for name, (least, most) in NUMBERS.items()
+        },
         "response_format": {"type": ["object", "null"]},
         "tools": {"type": ["array", "null"]},
+        "functions": {"type": ["array", "null"]},
         "stop": {"type": ["string", "array", "null"]},
     },
 }
@@ -95,6 +107,40 @@ _CHAT_ANSWER: Final = {
         "choices": {"type": "array", "minItems": 1, "items": {"type": "object"}},
         "usage": {"type": "object"},
         "gateway": {"$ref": "#/components/schemas/Gateway"},
+    },
+}
+_CHAT_CHUNK: Final = {
+    "anyOf": [
+        {
+            "type": "object",
+            "required": ["id", "object", "created", "model", "choices"],
+            "properties": {
+                "id": _STRING,
+                "object": {"const": "chat.completion.chunk"},
+                "created": {"type": "integer"},
+                "model": _STRING,
+                "choices": {"type": "array", "items": {"type": "object", "required": ["index", "delta"]}},
+                "gateway": {"$ref": "#/components/schemas/Gateway"},
+            },
+        },
+        {"$ref": "#/components/schemas/Error"},
+    ]
+}
+_CHAT_EVENT: Final = {
+    "type": "object",
+    "description": "a server-sent event: a chunk, or the end of the stream; an error is the last event of its stream",
+    "required": ["data"],
+    "properties": {
+        "data": {
+            "anyOf": [
+                {"const": "[DONE]"},
+                {
+                    **_STRING,
+                    "contentMediaType": "application/json",
+                    "contentSchema": {"$ref": "#/components/schemas/ChatChunk"},
+                },
+            ]
+        }
     },
 }
 _EMBEDDINGS_REQUEST: Final = {
@@ -132,7 +178,7 @@ _HEALTH: Final = {"type": "object", "required": ["status"], "properties": {"stat
 def openapi_document() -> Body:
     """The document; the same for every caller."""
     chat = _operation("Chat completion", _ref("ChatAnswer"), request=_ref("ChatRequest"))
-    chat["responses"]["200"]["content"]["text/event-stream"] = {"schema": _STRING}
+    chat["responses"]["200"]["content"]["text/event-stream"] = {"schema": _ref("ChatEvent")}
     case_id = {"name": "case", "in": "path", "required": True, "schema": {**_STRING, "pattern": "^case_[0-9a-f]{32}$"}}
     name = {"name": "name", "in": "path", "required": True, "schema": _STRING}
     return {
@@ -156,6 +202,8 @@ def openapi_document() -> Body:
             "schemas": {
                 "ChatRequest": _CHAT_REQUEST,
                 "ChatAnswer": _CHAT_ANSWER,
+                "ChatChunk": _CHAT_CHUNK,
+                "ChatEvent": _CHAT_EVENT,
                 "EmbeddingsRequest": _EMBEDDINGS_REQUEST,
                 "List": _LIST,
                 "Model": _MODEL,

@@ -69,8 +69,8 @@ def read_options(body: Body) -> Options:
         )
     stream_options = body.get("stream_options")
     return Options(
-        choices=choices,
-        max_tokens=limit or 0,
+        choices=int(choices),
+        max_tokens=int(limit or 0),
         stops=_stops(body.get("stop")),
         include_usage=isinstance(stream_options, dict) and stream_options.get("include_usage") is True,
     )
@@ -156,7 +156,8 @@ def _stops(value: Any) -> tuple[str, ...]:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    whole = value.is_integer() if isinstance(value, float) else isinstance(value, int) and not isinstance(value, bool)
+    return whole and value >= 1
 
 
 def _is_plain_text(response_format: Any) -> bool:

@@ -67,7 +67,9 @@ class BuiltinEmbeddings:
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingReply:
         """`usage` counts words and punctuation marks, an approximation of the model's own tokens."""
-        encoding = request.body.get("encoding_format") or "float"
+        encoding = request.body.get("encoding_format")
+        if encoding is None:
+            encoding = "float"
         if encoding not in ("float", "base64"):
             raise _unsupported(self._name, "`encoding_format` other than `float` and `base64`")
         if request.body.get("dimensions") not in (None, self._embedder.dimensions):

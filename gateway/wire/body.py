@@ -15,6 +15,7 @@ from gateway.domain.segment import Address
 
 _DECODER: Final = msgspec.json.Decoder()
 _ENCODER: Final = msgspec.json.Encoder()
+_LONG_NUMBER: Final = 10**7  # no number that stands for a person or an account has fewer than eight digits
 
 
 def decode_body(payload: bytes, *, max_depth: int) -> Body:
@@ -69,6 +70,19 @@ def texts(value: Any, address: Address = ()) -> Iterator[tuple[Address, str]]:
         for index, child in enumerate(value):
             if isinstance(child, str | dict | list):
                 yield from texts(child, (*address, index))
+
+
+def long_numbers(value: Any, address: Address = ()) -> Iterator[tuple[Address, str]]:
+    """Every number below `value` that is long enough to be somebody's, as text, with its address: a card number
+    stays one without its quotes."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            yield from long_numbers(child, (*address, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from long_numbers(child, (*address, index))
+    elif isinstance(value, int | float) and abs(value) >= _LONG_NUMBER:
+        yield address, str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def keys(value: Any) -> Iterator[str]:

@@ -15,10 +15,11 @@ from gateway.domain.errors import RequestError
 from gateway.domain.model import Body
 from gateway.domain.segment import Address, Segment
 from gateway.domain.vocabulary import Provenance
-from gateway.wire.body import edited, keys, texts
+from gateway.wire.body import edited, keys, long_numbers, texts
+from gateway.wire.names import WIRE_NAMES
 from gateway.wire.notices import is_query_notice
 
-_ROLES: Final = {
+ROLES: Final = {
     "system": Provenance.SYSTEM,
     "developer": Provenance.SYSTEM,
     "user": Provenance.USER,
@@ -42,26 +43,27 @@ _STRUCTURAL_KEYS: Final = frozenset(
     }
 )
 _STRUCTURAL_VALUE: Final = re.compile(r"[A-Za-z0-9_./:+-]{0,128}")
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.$@/:-]{1,128}")
+_SHORT_NUMBER: Final = re.compile(r"[0-9]{0,7}")  # token ids of `logit_bias`
 _MEDIA: Final = {  # content-part type -> (address below the part, name in `unscanned`)
     "image_url": (("image_url", "url"), "image"),
     "input_audio": (("input_audio", "data"), "audio"),
     "file": (("file", "file_data"), "file"),
 }
 _MAX_CHOICES: Final = 128  # the wire's own bound for `n`
-_NUMBERS: Final = {
+NUMBERS: Final = {
     # name: (least, most); wide enough for every known server, narrow enough to refuse nonsense
     "temperature": (0, 10),
     "top_p": (0, 1),
     "frequency_penalty": (-10, 10),
     "presence_penalty": (-10, 10),
 }
-_COUNTS: Final = {
+COUNTS: Final = {
     "n": (1, _MAX_CHOICES),
     "max_tokens": (1, 2**31),
     "max_completion_tokens": (1, 2**31),
     "top_logprobs": (0, 20),
 }
+_NUMBER_KEYS: Final = frozenset({*COUNTS, "seed"})
 QUARANTINED: Final = "[removed by policy]"
 
 
@@ -101,7 +103,7 @@ def read_prompt(body: Body, *, max_messages: int, max_text_chars: int) -> Prompt
     question = ""
     question_address: Address = ()
     for index, message in enumerate(body["messages"]):
-        provenance = _ROLES[message["role"]]
+        provenance = ROLES[message["role"]]
         for address, text in _message_texts(message, ("messages", index), unscanned):
             segments.append(Segment(index=len(segments), text=text, provenance=provenance, address=address))
             if provenance is Provenance.USER and address[2] == "content":
@@ -125,14 +127,19 @@ def read_prompt(body: Body, *, max_messages: int, max_text_chars: int) -> Prompt
 
 
 def other_segments(body: Body, *, beside: str, first: int) -> list[Segment]:
-    """The texts of all other fields than `beside`, written by the app, and object keys that are texts."""
+    """The texts of all other fields than `beside`, written by the app, and what is text without being a string:
+    long numbers and object keys."""
     found = [
         (address, text)
         for address, text in texts({key: value for key, value in body.items() if key != beside})
         if not _is_structural(address[-1], text)
     ]
+    found.extend((at, number) for at, number in long_numbers(body) if at[-1] not in _NUMBER_KEYS)
     # A key has no address: a verdict that would redact one cannot be carried out and therefore stops the request.
-    found.extend(((), key) for key in keys(body) if not _PLAIN_KEY.fullmatch(key))
+    # All keys are one text: schemas of tools have hundreds, and the same ones in every request.
+    written = dict.fromkeys(key for key in keys(body) if key not in WIRE_NAMES and not _SHORT_NUMBER.fullmatch(key))
+    if written:
+        found.append(((), "\n".join(written)))
     return [
         Segment(index=first + offset, text=text, provenance=Provenance.SYSTEM, address=address)
         for offset, (address, text) in enumerate(found)
@@ -194,8 +201,8 @@ def _messages(body: Body, max_messages: int) -> list[dict[str, Any]]:
         if not isinstance(message, dict):
             raise RequestError(f"`{where}` must be an object", param=where)
         role = message.get("role")
-        if not isinstance(role, str) or role not in _ROLES:
-            known = ", ".join(_ROLES)
+        if not isinstance(role, str) or role not in ROLES:
+            known = ", ".join(ROLES)
             raise RequestError(f"`{where}.role` must be one of {known}", param=f"{where}.role")
         content = message.get("content")
         if content is not None and not isinstance(content, str | list):
@@ -217,15 +224,15 @@ def _check_parameters(body: Body) -> None:
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise RequestError("`stream` must be true or false", param="stream")
-    for name, (least, most) in _NUMBERS.items():
+    for name, (least, most) in NUMBERS.items():
         value = body.get(name)
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most
         ):
             raise RequestError(f"`{name}` must be a number from {least} to {most}", param=name)
-    for name, (least, most) in _COUNTS.items():
+    for name, (least, most) in COUNTS.items():
         value = body.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most):
+        if value is not None and not (_is_whole(value) and least <= value <= most):
             raise RequestError(f"`{name}` must be a whole number from {least} to {most}", param=name)
     for name, kind, article in (
         ("stream_options", dict, "an object"),
@@ -237,6 +244,13 @@ def _check_parameters(body: Body) -> None:
         value = body.get(name)
         if value is not None and not isinstance(value, kind):
             raise RequestError(f"`{name}` must be {article}", param=name)
+
+
+def _is_whole(value: Any) -> bool:
+    """JSON has one kind of number: `1.0` is whole."""
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _message_texts(message: dict[str, Any], address: Address, unscanned: set[str]) -> list[tuple[Address, str]]:
@@ -290,7 +304,7 @@ def _quarantine(body: Body, messages: list[dict[str, Any]]) -> tuple[Body, int]:
     edits: dict[Address, Any] = {}
     turn: list[int] = []
     for index, message in enumerate(messages):
-        role = _ROLES[message["role"]]
+        role = ROLES[message["role"]]
         if role is Provenance.ASSISTANT:
             if is_query_notice(message.get("content")):
                 edits.update({("messages", i, "content"): QUARANTINED for i in turn})

@@ -386,3 +386,20 @@ async def test_a_refused_turn_does_not_poison_the_conversation(client, model):
     _, _, second = await client.chat(history)
     assert second["choices"][0]["finish_reason"] == "stop"
     assert "forbidden-word" not in json.dumps(model.received)
+
+
+async def test_probes_take_no_other_method(client):
+    for path in ("/health/live", "/health/ready"):
+        status, headers, raw = await client.send(path, method="DELETE", key=None)
+        assert (status, headers["allow"]) == (405, "GET, HEAD")
+        assert is_error(raw, "method_not_allowed")
+        status, _, raw = await client.send(path, method="HEAD", key=None)
+        assert (status, raw) == (200, b"")
+
+
+@pytest.mark.parametrize("value", [{}, [], 0, False, "", "int8"])
+async def test_an_encoding_that_is_none_is_refused(client, value):
+    body = {"model": "all-minilm-l6-v2", "input": "x", "encoding_format": value}
+    status, _, raw = await client.send("/v1/embeddings", body)
+    assert status == 400
+    assert is_error(raw, "unsupported")

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,19 @@ def rewind(model: ModelServer) -> ModelServer:
 
 def events(gateway: RunningGateway, *, after: int = 0) -> list[dict[str, Any]]:
     """The events in the audit log of a running gateway behind place `after`, in order; `seq` is the place."""
-    with sqlite3.connect(f"file:{gateway.settings.data_dir / AUDIT_FILE}?mode=ro", uri=True) as db:
-        db.row_factory = sqlite3.Row
-        return [dict(row) for row in db.execute("select * from events where seq > ? order by seq", (after,))]
+    return _rows(gateway, "select * from events where seq > ? order by seq", after)
 
 
 def last_place(gateway: RunningGateway) -> int:
     """The place of the newest event."""
-    with sqlite3.connect(f"file:{gateway.settings.data_dir / AUDIT_FILE}?mode=ro", uri=True) as db:
-        return int(db.execute("select max(seq) from events").fetchone()[0])
+    (row,) = _rows(gateway, "select max(seq) as place from events")
+    return int(row["place"])
+
+
+def _rows(gateway: RunningGateway, query: str, *values: Any) -> list[dict[str, Any]]:
+    with closing(sqlite3.connect(f"file:{gateway.settings.data_dir / AUDIT_FILE}?mode=ro", uri=True)) as db:
+        db.row_factory = sqlite3.Row
+        return [dict(row) for row in db.execute(query, values)]
 
 
 class Answered:
@@ -143,7 +148,8 @@ class Caller:
 
     def recorded(self, exchange: str) -> list[dict[str, Any]]:
         """The events of one exchange."""
-        return [event for event in events(self.gateway) if event["request"] == exchange]
+        query = "select * from events where request <> '' and request = ? order by seq"
+        return _rows(self.gateway, query, exchange)
 
 
 def error_of(answered: Answered) -> dict[str, Any]:

@@ -69,9 +69,55 @@ def test_text_in_tools_schemas_and_unknown_fields_is_found():
         vendor_field=["more text"],
     )
     found = {text for _, text, _ in segments(prompt)}
-    assert {"pay", "Pays.", "free text", "more text", "Who gets it"} <= found
+    assert {"pay", "Pays.", "free text", "more text"} <= found
     assert prompt.tools == {"pay"}
-    assert next(s for s in prompt.segments if s.text == "Who gets it").address == ()
+    assert prompt.segments[-1].address == ()
+    assert prompt.segments[-1].text == "Who gets it\nnote\nvendor_field"
+
+
+@pytest.mark.parametrize("key", ["zoe@mail.example", "4111111111111111", "bluebird", "Zoe Quill", "sk-a1b2c3d4e5"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda key: {key: 1},
+        lambda key: {"metadata": {key: None}},
+        lambda key: {"messages": [{"role": "user", "content": [{"type": "other", "more": {key: []}}]}]},
+        lambda key: {"tools": [{"function": {"name": "f", "parameters": {"properties": {key: {}}}}}]},
+    ],
+)
+def test_a_key_is_text_unless_the_wire_itself_gives_that_name(key, body):
+    (found,) = [segment for segment in read(**body(key)).segments if key in segment.text.split("\n")]
+    assert found.address == (), "it cannot be edited, so a redaction stops the request"
+
+
+def test_names_of_the_wire_and_token_ids_are_no_text():
+    assert segments(read(logit_bias={"50256": -100}, stop=None, n=1, user="u")) == [
+        (Provenance.USER, "hi", "messages[0].content"),
+        (Provenance.SYSTEM, "u", "user"),
+    ]
+
+
+def test_a_long_number_is_text_without_quotes():
+    prompt = read(
+        metadata={"a": 4111111111111111, "b": 4111111111111112.0, "c": [1234567], "d": True},
+        seed=2**40,
+        max_tokens=2**31,
+        messages=[{"role": "user", "content": [{"type": "other", "value": -123456789}]}],
+    )
+    found = {dotted(s.address): s.text for s in prompt.segments if s.address}
+    assert found == {
+        "metadata.a": "4111111111111111",
+        "metadata.b": "4111111111111112",
+        "messages[0].content[0].value": "-123456789",
+    }
+    index = next(s.index for s in prompt.segments if s.text == "4111111111111111")
+    assert with_texts(prompt.body, prompt.segments, {index: "[CARD]"})["metadata"]["a"] == "[CARD]"
+
+
+def test_whole_numbers_may_be_written_with_a_point():
+    assert read(n=2.0, max_tokens=10.0).body["n"] == 2.0
+    with pytest.raises(RequestError, match="whole number"):
+        read(n=1.5)
 
 
 def test_structural_values_are_passed_over_but_only_while_they_look_like_it():
