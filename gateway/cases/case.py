@@ -44,6 +44,41 @@ UNDECIDED: Final = frozenset(
 """States in which the same request, sent again, finds its case instead of opening another."""
 
 
+class Vote(Struct, frozen=True, kw_only=True):
+    """One person's decision in the present round. `text` is the version of the answer it is about, 0 as held."""
+
+    person: str
+    agrees: bool
+    reason: str
+    text: int = 0
+
+
+class Course(Struct, frozen=True, kw_only=True):
+    """How far a case has come. Persons are keyed digests of tenant and user, so that a reviewer is known again
+    whichever app the key is for.
+
+    `holder` has the case until `leased` (advisory: writes compare revisions). `votes` are those of this round,
+    `deciders` all who ever decided. `text` is the version of the answer that the last approval or edit is about.
+    `lifts` are `phase:rule` that an earlier approval had lifted when the case opened. `delivery` is the exchange that
+    consumed the approval. `review_by` is when a break-glass approval must have been looked at.
+    """
+
+    person: str = ""
+    origin: str = ""  # the binding at opening, which the sealed texts belong to
+    sla_s: int = 0
+    lifts: tuple[str, ...] = ()
+    holder: str = ""
+    leased: datetime | None = None
+    votes: tuple[Vote, ...] = ()
+    deciders: tuple[str, ...] = ()
+    text: int = 0
+    reason: str = ""
+    tier: int = 0
+    delivery: str = ""
+    appealed: CaseState | None = None  # the state that an appeal is about
+    review_by: datetime | None = None
+
+
 class Case(Struct, frozen=True, kw_only=True):
     """What may be shown of a case without its content.
 
@@ -69,6 +104,7 @@ class Case(Struct, frozen=True, kw_only=True):
     fingerprint: str
     binding: str
     revision: int
+    course: Course = Course()
 
 
 class SealedPassage(Struct, frozen=True, kw_only=True):
@@ -80,6 +116,7 @@ class SealedPassage(Struct, frozen=True, kw_only=True):
     section: str
     source: str
     text: str
+    access: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"SealedPassage({self.id}@{self.revision}, {outline(self.text)})"
@@ -87,11 +124,13 @@ class SealedPassage(Struct, frozen=True, kw_only=True):
 
 class CaseContent(Struct, frozen=True, kw_only=True):
     """What a reviewer needs to decide; encrypted at rest. `candidate` is the held answer, "" if the query itself
-    escalated."""
+    escalated. `request` is the body as the requester sent it (JSON), `fields` the facts that policies decide by."""
 
     question: str
     candidate: str
     passages: tuple[SealedPassage, ...]
+    request: str = ""
+    fields: dict[str, bool | int | str | tuple[str, ...]] = {}
 
     def __repr__(self) -> str:
         return f"CaseContent({outline(self.question)}, {outline(self.candidate)}, {len(self.passages)} passages)"
@@ -125,4 +164,5 @@ def may_open(case: Case, reader: Reader) -> bool:
 
 
 def is_requester(case: Case, reader: Principal) -> bool:
+    """Whether the reader asks through the very app that the case came from; only then is its answer theirs."""
     return (reader.tenant, reader.app, reader.ref) == (case.tenant, case.app, case.principal)

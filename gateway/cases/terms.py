@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from gateway.cases.case import Case, CaseContent, CaseState, SealedPassage
+from gateway.cases.case import Case, CaseContent, CaseState, Course, SealedPassage
 from gateway.domain.case import CaseDraft
 
 FETCH_WINDOW: Final = timedelta(days=7)
@@ -40,6 +40,7 @@ def terms_of(draft: CaseDraft) -> Terms:
 def new_case(case_id: str, draft: CaseDraft, key: bytes) -> Case:
     """The case in its first state. `key` (32 bytes) keys the binding, since answers can be short and guessable."""
     terms = terms_of(draft)
+    binding = binding_of(draft, terms.expires, key)
     return Case(
         id=case_id,
         state=CaseState.QUEUED,
@@ -56,9 +57,25 @@ def new_case(case_id: str, draft: CaseDraft, key: bytes) -> Case:
         due=terms.due,
         expires=terms.expires,
         fingerprint=draft.fingerprint,
-        binding=binding_of(draft, terms.expires, key),
+        binding=binding,
         revision=1,
+        course=Course(
+            person=person_of(draft.tenant, draft.user, key),
+            origin=binding,
+            sla_s=int((terms.due - draft.opened).total_seconds()),
+            lifts=tuple(sorted(draft.lifts)),
+        ),
     )
+
+
+def person_of(tenant: str, user: str, key: bytes) -> str:
+    """A keyed digest of one human in one tenant, whichever app or key they come with."""
+    return "u:" + _digest(["person", tenant, user], key)
+
+
+def rebound(binding: str, parts: Iterable[str], key: bytes) -> str:
+    """The binding after something it covers has changed: of the old one and what came new."""
+    return "b:" + _digest(["rebound", binding, *parts], key)
 
 
 def content_of(draft: CaseDraft) -> CaseContent:
@@ -73,9 +90,15 @@ def content_of(draft: CaseDraft) -> CaseContent:
                 section=passage.section,
                 source=passage.source,
                 text=passage.text,
+                access=tuple(sorted(passage.access)),
             )
             for passage in draft.passages
         ),
+        request=draft.request,
+        fields={
+            name: tuple(sorted(value)) if isinstance(value, frozenset) else value
+            for name, value in draft.fields.items()
+        },
     )
 
 

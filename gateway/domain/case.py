@@ -1,11 +1,13 @@
 """What an escalation hands to the humans who decide it."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from msgspec import Struct
 
 from gateway.domain.passage import Passage
-from gateway.domain.verdict import Escalation
+from gateway.domain.text import outline
+from gateway.domain.verdict import Escalation, FieldValue
 from gateway.domain.vocabulary import Phase
 
 
@@ -28,6 +30,10 @@ class CaseDraft(Struct, frozen=True, kw_only=True):
     question: str
     candidate: str = ""  # the answer that was held, "" if the query itself escalated
     passages: tuple[Passage, ...] = ()
+    user: str = ""  # who asks, so that nobody reviews a request of their own; only a keyed digest is kept
+    request: str = ""  # the request body as JSON
+    fields: Mapping[str, FieldValue] = {}  # the facts that policies decide by
+    lifts: frozenset[str] = frozenset()  # `phase:rule` that an earlier approval had lifted
 
     def __repr__(self) -> str:
         return f"CaseDraft({self.exchange!r}, {self.phase.value})"
@@ -40,3 +46,27 @@ class CaseReceipt(Struct, frozen=True, kw_only=True):
     due: datetime
     expires: datetime
     existing: bool = False  # an open case of the same request was found instead
+
+
+class Approval(Struct, frozen=True, kw_only=True):
+    """A human's approval as delivery needs it. `revision` is compared when the approval is consumed.
+
+    `lifts` are the `phase:rule` whose escalation it lifts. `answer` is the held or edited answer, `None` if the
+    query itself had escalated. `delivered` is the answer (JSON) if the approval was consumed before.
+    """
+
+    case: str
+    revision: int
+    fingerprint: str
+    policy: str
+    phase: Phase
+    expires: datetime
+    lifts: frozenset[str]
+    answer: str | None = None
+    edited: bool = False
+    passages: tuple[Passage, ...] = ()
+    request: str = ""
+    delivered: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Approval({self.case}, {outline(self.answer or '')})"
