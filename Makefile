@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FAST := -m "not slow and not clients and not live"
 export HF_HUB_OFFLINE = 1
+export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test check format bench lock docs clean

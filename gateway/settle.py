@@ -53,7 +53,7 @@ async def settle(
 
 
 def _finish(model: ModelReply) -> str:
-    finishes = {choice.get("finish_reason") for choice in choices_of(model.body)}
+    finishes = (choice.get("finish_reason") for choice in choices_of(model.body))
     return ",".join(sorted({finish if finish in _FINISHES else "other" for finish in finishes}))
 
 

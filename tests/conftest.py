@@ -1,0 +1,3 @@
+"""Before any test module: `gateway` switches off what its dependencies would send (see its first lines)."""
+
+import gateway  # noqa: F401
