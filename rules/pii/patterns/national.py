@@ -137,7 +137,11 @@ NATIONAL: Final = (
     Pattern(
         name="it_fiscal_code",
         kind="IT_FISCAL_CODE",
-        regex=(r"(?i)\b[A-Z]{3} ?[A-Z]{3} ?[0-9L-NP-V]{2}[A-EHLMPR-T][0-9L-NP-V]{2} ?[A-Z][0-9L-NP-V]{3}[A-Z]\b"),
+        # In groups only as printed: in small letters, `the b` would be the beginning of one and hold a stream up.
+        regex=(
+            r"\b(?:[A-Z]{3} ?[A-Z]{3} ?[0-9L-NP-V]{2}[A-EHLMPR-T][0-9L-NP-V]{2} ?[A-Z][0-9L-NP-V]{3}[A-Z]"
+            r"|(?i:[A-Z]{6}[0-9L-NP-V]{2}[A-EHLMPR-T][0-9L-NP-V]{2}[A-Z][0-9L-NP-V]{3}[A-Z]))\b"
+        ),
         check=checksums.it_fiscal_code,
         score=1.0,
         evidence=Evidence.CHECKSUM,
