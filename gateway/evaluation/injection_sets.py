@@ -93,7 +93,7 @@ def rows(data: Path) -> list[Row]:
 
 def _attacks(data: Path) -> Iterator[Row]:
     slabs = [row["text"] for row in _read(data, "injection/s_labs_train") if row["label"] == 1]
-    yield from _cut(slabs, "s_labs", attack=True)
+    yield from _cut(slabs, "s_labs", attack=True, weight=0.7)  # its labels are the noisiest
     neuralchemy = [
         row
         for part in ("train", "validation")
@@ -155,7 +155,7 @@ def _documents(data: Path) -> Iterator[Row]:
 
 def _from_templates() -> Iterator[Row]:
     for template in templates("benign"):
-        weight, source = (1.5, "hard_en") if template.language == "en" else (3.0, "hard_other")
+        weight, source = (2.5, "hard_en") if template.language == "en" else (3.0, "hard_other")
         for text in template.expand(_BENIGN_VARIANTS, 0):
             yield Row(text, attack=False, source=source, origin=f"benign {template.text}", weight=weight)
     for template in templates("attacks"):

@@ -38,7 +38,7 @@ _DETECTOR_VERSION: Final = "1"
 _HIDDEN_SCORE: Final = 0.9  # of legible text in invisible characters, whatever it says: nobody hides what is harmless
 _SIGNIFICANT_EDITS: Final = 0.1  # share of words that normalisation changed, from which the plain text is embedded
 _MORE_EMBEDDED: Final = 4  # windows of a text beyond its beginning that are embedded: the most suspicious ones
-_WORTH_EMBEDDING: Final = -2.0  # lexical logits below the threshold; farther away the embedding has no say
+_WORTH_EMBEDDING: Final = -1.0  # lexical logits below the threshold; farther away the embedding has no say
 _MAX_FINDINGS: Final = 64
 
 

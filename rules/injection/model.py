@@ -22,7 +22,7 @@ from rules.injection.structure import STRUCTURE_SIZE
 Array = NDArray[np.float32]
 
 WEIGHTS_FILE: Final = "weights.npz"
-WEIGHTS_SHA256: Final = "33e0685873c54b60c547d463b53a768a0f8089f6278272c71b139af6055500ee"
+WEIGHTS_SHA256: Final = "d90132201156fee0d5e329b437db6f02f5ec5f05635e87080b18044013dfd3bb"
 
 _LAYERS: Final = ("first", "first_bias", "second", "direct", "bias")
 

@@ -219,7 +219,7 @@ def test_attacks_that_were_not_learnt_are_caught(detector):
     ],
 )
 def test_benign_sets_pass(detector, name, field, least):
-    texts = [row[field] for row in _read(name)][:400]
+    texts = [row[field] for row in _read(name)][: 100 if "docs" in name else 400]
     scores = [scan.values.get("injection.score", 0.0) for scan in detector.scan(texts)]
     assert passed(scores, 0.5).value >= least
 
