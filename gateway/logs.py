@@ -2,8 +2,16 @@
 
 import logging
 import sys
+from typing import Any
 
+import msgspec
 import structlog
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+
+
+def _as_json(event: Any, **_: Any) -> str:
+    return _encode(event).decode()
 
 
 def configure_logging(level: str) -> None:
@@ -11,10 +19,9 @@ def configure_logging(level: str) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(serializer=_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

@@ -20,6 +20,9 @@ from gateway.wire.body import encode_body
 PULSE_S: Final = 10.0
 """A silent stream gets a comment this often, so that no proxy on the way takes it for dead."""
 
+GRACE_S: Final = 0.1
+"""A client that leaves sooner is noticed then: most exchanges without a slow model are over, and need no watch."""
+
 _JSON: Final = (b"content-type", b"application/json")
 _EVENT_STREAM: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -113,27 +116,30 @@ async def send_stream(
 class DisconnectWatch:
     """Cancels the task it was entered in when the client leaves, and turns that into `ClientGoneError`.
 
-    Only one task may read from `receive`: enter after the body has been read.
+    Only one task may read from `receive`: enter after the body has been read. The watch begins after `GRACE_S`.
     """
 
-    __slots__ = ("_gone", "_owner", "_receive", "_watcher")
+    __slots__ = ("_gone", "_owner", "_receive", "_timer", "_watcher")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._gone = False
         self._owner: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._owner = asyncio.current_task()
-        self._watcher = asyncio.create_task(self._watch())
+        self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._begin)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._watcher is not None
-        self._watcher.cancel()
+        assert self._timer is not None
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
         if not self._gone:
             return
         assert self._owner is not None
@@ -145,6 +151,9 @@ class DisconnectWatch:
         elif isinstance(error, asyncio.CancelledError):
             self._owner.uncancel()
             raise ClientGoneError from None
+
+    def _begin(self) -> None:
+        self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
