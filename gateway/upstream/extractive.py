@@ -26,7 +26,7 @@ from gateway.upstream.completion import (
 from gateway.upstream.quoting import answer
 
 PROVIDER: Final = "extractive"
-VERSION: Final = "extractive-1"  # moves whenever the same request could give another answer
+VERSION: Final = "extractive-2"  # moves whenever the same request could give another answer
 
 
 class ExtractiveUpstream:

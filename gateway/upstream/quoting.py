@@ -10,55 +10,57 @@ from typing import Final
 
 from gateway.domain.passage import Passage
 from gateway.domain.ports import Embedder
-from gateway.upstream.ranking import Ranked, Weights, rank, read_question
-from gateway.upstream.units import Unit, UnitKind, split_sentences, units_of
+from gateway.upstream.editions import Editions
+from gateway.upstream.languages import Language, language_of
+from gateway.upstream.question import Question, readings
+from gateway.upstream.ranking import Ranking, rank
+from gateway.upstream.units import Unit, UnitKind, units_of
 
-NO_PASSAGES: Final = "I have no documents that I could answer this from."
-NO_ANSWER: Final = "The documents I was given do not answer this question."
+NO_PASSAGES: Final = {
+    Language.ENGLISH: "I have no documents that I could answer this from.",
+    Language.GERMAN: "Ich habe keine Dokumente, aus denen ich das beantworten könnte.",
+    Language.SPANISH: "No tengo documentos con los que pueda responder a esto.",
+}
+NO_ANSWER: Final = {
+    Language.ENGLISH: "The documents I was given do not answer this question.",
+    Language.GERMAN: "Die mir vorliegenden Dokumente beantworten diese Frage nicht.",
+    Language.SPANISH: "Los documentos que tengo no responden a esta pregunta.",
+}
 
 MAX_UNITS: Final = 4
-_NEAR_BEST: Final = 0.5  # a further unit must score at least this part of the best one
-_MAX_READINGS: Final = 4
-_BACKWARD: Final = re.compile(r"(?:It|Its|They|Their|This|These|That|Those|He|She|His|Her|Such|However)\b")
+_NEAR_BEST: Final = 0.1  # a further unit must score at least this part of the best one
+_TIE: Final = 0.6  # from this part on nobody can tell which of the two answers
+_ADDS: Final = 0.15  # below a tie it must match this much of the question that nothing quoted yet matches
+_BACKWARD: Final = re.compile(
+    r"(?:It|Its|They|Their|This|These|That|Those|He|She|His|Her|Such|However|Er|Sie|Es|Dies\w*|Ihre?|Sein\w*|Dabei|Dafür"
+    r"|Jedoch|Est[aeo]s?|Es[aeo]s?|Ella|Ellos|Ellas|Su|Sus|Sin embargo)\b"
+)
 _END: Final = re.compile(r"[.!?…]+$")
 
 Place = tuple[int, int]  # indexes of passage and unit
 
 
 def answer(question: str, passages: Sequence[Passage], embedder: Embedder | None) -> str:
-    """The quoted answer, or one of the two fixed texts. Deterministic; blocking if there is an embedder."""
+    """The quoted answer, or a fixed text in the language of the question. Deterministic; blocks with an embedder."""
     units = [units_of(passage.title, passage.section, passage.text) for passage in passages]
     if not any(units):
-        return NO_PASSAGES
-    chosen = choose(question, units, embedder)
-    return compose(chosen, units) if chosen else NO_ANSWER
+        return NO_PASSAGES[language_of(question)]
+    chosen = choose(question, units, embedder, Editions(question, passages))
+    return compose(chosen, units) if chosen else NO_ANSWER[language_of(question)]
 
 
-def choose(question: str, units: Sequence[Sequence[Unit]], embedder: Embedder | None) -> list[Place]:
+def choose(
+    question: str, units: Sequence[Sequence[Unit]], embedder: Embedder | None, editions: Editions | None = None
+) -> list[Place]:
     """At most `MAX_UNITS` places in the order of the passages; none if nothing scores high enough."""
-    best: tuple[list[Ranked], Weights] | None = None
-    for reading in _readings(question):
-        ranked, weights = rank(read_question(reading), units, embedder)
-        if ranked and (best is None or ranked[0].score > best[0][0].score):
-            best = ranked, weights
-    if best is None:
-        return []
-    ranked, weights = best
-    floor = max(weights.threshold, _NEAR_BEST * ranked[0].score)
+    parts = readings(question)
+    known = editions or Editions(question, ())
     chosen: list[Place] = []
-    quoted: set[str] = set()
-    for candidate in ranked:
-        place = (candidate.passage, candidate.unit)
-        unit = units[candidate.passage][candidate.unit]
-        if candidate.score < floor or len(chosen) >= MAX_UNITS:
-            break
-        if place in chosen or unit.text in quoted or _covered(place, chosen, units):
-            continue
-        before = _antecedent(place, units)
-        if before is not None and before not in chosen and len(chosen) + 2 <= MAX_UNITS:
-            chosen.append(before)
-        chosen.append(place)
-        quoted.update(units[passage][number].text for passage, number in chosen)
+    for number, part in enumerate(parts):
+        ranked = [(rank(reading, units, embedder), reading) for reading in part]
+        ranking, reading = max(ranked, key=lambda one: one[0].margin)
+        room = MAX_UNITS - len(chosen) - (len(parts) - 1 - number)  # one for each part still to come
+        chosen += _for_part(reading, ranking, units, known, before=chosen, room=room)
     return sorted(chosen)
 
 
@@ -73,11 +75,49 @@ def compose(chosen: Sequence[Place], units: Sequence[Sequence[Unit]]) -> str:
     return " ".join(_cited([units[passage][number] for passage, number in run], run[0][0] + 1) for run in runs)
 
 
-def _readings(question: str) -> list[str]:
-    """The whole question, and each sentence of it that asks: what else a person tells should not hide it."""
-    sentences = split_sentences(" ".join(question.split()))
-    asking = [sentence for sentence in sentences if sentence.endswith("?")] if len(sentences) > 1 else []
-    return [question, *asking[-_MAX_READINGS + 1 :]]
+def _for_part(
+    question: Question,
+    ranking: Ranking,
+    units: Sequence[Sequence[Unit]],
+    editions: Editions,
+    *,
+    before: Sequence[Place],
+    room: int,
+) -> list[Place]:
+    """What answers one part of the question, beyond what is quoted `before`."""
+    chosen: list[Place] = []
+    best = 0.0
+    matched = [0.0] * len(question.terms)
+    for candidate in sorted(ranking.units, key=lambda one: -one.score * editions.weight(one.passage)):
+        score = candidate.score * editions.weight(candidate.passage)
+        if len(chosen) >= room or score < _NEAR_BEST * best:
+            break
+        if candidate.answers < ranking.threshold:
+            if not best:
+                break
+            continue
+        place = editions.newest((candidate.passage, candidate.unit), units)
+        unit = units[place[0]][place[1]]
+        own = [unit.own.match(term) for term in question.terms]
+        adds = sum(
+            share * max(0.0, match - known) for share, match, known in zip(ranking.shares, own, matched, strict=True)
+        )
+        if best and score < _TIE * best and adds < _ADDS:
+            continue
+        best = max(best, score)
+        matched = [max(pair) for pair in zip(matched, own, strict=True)]
+        quoted = [*before, *chosen]
+        if place in quoted or _repeats(unit, quoted, units) or _covered(place, quoted, units):
+            continue
+        antecedent = _antecedent(place, units)
+        if antecedent is not None and antecedent not in quoted and len(chosen) + 2 <= room:
+            chosen.append(antecedent)
+        chosen.append(place)
+    return chosen
+
+
+def _repeats(unit: Unit, quoted: Sequence[Place], units: Sequence[Sequence[Unit]]) -> bool:
+    return any(units[passage][number].text == unit.text for passage, number in quoted)
 
 
 def _covered(place: Place, chosen: Sequence[Place], units: Sequence[Sequence[Unit]]) -> bool:

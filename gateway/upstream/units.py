@@ -13,7 +13,9 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.domain.text import outline
-from gateway.upstream.terms import Bag, bag, has_date, has_name, has_number, terms
+from gateway.upstream.asking import Kind, held_kinds
+from gateway.upstream.languages import Language, language_of
+from gateway.upstream.terms import Bag, bag, terms
 
 MAX_LIST_ITEMS: Final = 10
 MAX_LIST_CHARS: Final = 900  # a longer list is quoted by its items
@@ -60,7 +62,7 @@ class UnitKind(StrEnum):
 class Unit(Struct, frozen=True, kw_only=True):
     """A quotable piece. `text` is quoted, after `lead` where there is one (the line that introduces a list).
     `block` numbers paragraphs, lists and tables within the passage. `terms` and `own` are those of the text,
-    `context` those of title, headings and lead; `number`, `date` and `name` say what the text holds."""
+    `context` those of title, headings and lead; `kinds` says what the text holds."""
 
     kind: UnitKind
     block: int
@@ -69,9 +71,7 @@ class Unit(Struct, frozen=True, kw_only=True):
     terms: tuple[str, ...]
     own: Bag
     context: Bag
-    number: bool
-    date: bool
-    name: bool
+    kinds: frozenset[Kind]
 
     def __repr__(self) -> str:
         return f"Unit({self.kind.value}, {self.block}, {outline(self.text)})"
@@ -80,6 +80,7 @@ class Unit(Struct, frozen=True, kw_only=True):
 @lru_cache(maxsize=1_024)
 def units_of(title: str, section: str, text: str) -> tuple[Unit, ...]:
     """The units of a passage, in order. Pure; results are kept, since the same passages are found again and again."""
+    language = language_of(f"{title} {section} {text}")
     units: list[Unit] = []
     lead = ""
     heading = ""
@@ -87,7 +88,7 @@ def units_of(title: str, section: str, text: str) -> tuple[Unit, ...]:
         if isinstance(block, _Heading):
             heading, lead = block.text, ""
             continue
-        context = frozenset(terms(f"{title} {section} {heading}"))
+        context = _Context(language, frozenset(terms(f"{title} {section} {heading}", language)))
         if isinstance(block, _Paragraph):
             sentences = split_sentences(block.text)
             units += [_unit(UnitKind.SENTENCE, number, sentence, context) for sentence in sentences]
@@ -200,36 +201,41 @@ def _cells(line: str) -> list[str]:
 # --- units -----------------------------------------------------------------------------------------------------
 
 
+class _Context(Struct, frozen=True):
+    """What units stand under."""
+
+    language: Language
+    terms: frozenset[str]
+
+
 def _unit(
-    kind: UnitKind, block: int, text: str, context: frozenset[str], *, lead: str = "", matched: str | None = None
+    kind: UnitKind, block: int, text: str, context: _Context, *, lead: str = "", matched: str | None = None
 ) -> Unit:
     """`matched` is what questions are compared with, if it is not the text."""
-    found = terms(text if matched is None else matched)
+    found = terms(text if matched is None else matched, context.language)
     return Unit(
         kind=kind,
         block=block,
         text=text,
         lead=lead,
         terms=found,
-        own=bag(found),
-        context=bag(context),
-        number=has_number(text),
-        date=has_date(text),
-        name=has_name(text),
+        own=bag(found, context.language),
+        context=bag(context.terms, context.language),
+        kinds=held_kinds(text),
     )
 
 
-def _list_units(block: int, items: tuple[str, ...], lead: str, context: frozenset[str]) -> Iterator[Unit]:
+def _list_units(block: int, items: tuple[str, ...], lead: str, context: _Context) -> Iterator[Unit]:
     """The items, each with the lead; before them the whole list, if it is short, for a question that asks for it."""
     whole = "; ".join(item.rstrip(" .;") for item in items)
     if lead and len(items) <= MAX_LIST_ITEMS and len(whole) <= MAX_LIST_CHARS:
         yield _unit(UnitKind.LIST, block, whole, context, lead=lead, matched=lead)
-    inner = context | set(terms(lead))
+    inner = _Context(context.language, context.terms | set(terms(lead, context.language)))
     for item in items:
         yield _unit(UnitKind.ITEM, block, item, inner, lead=lead)
 
 
-def _row_units(block: int, rows: tuple[tuple[str, ...], ...], context: frozenset[str]) -> Iterator[Unit]:
+def _row_units(block: int, rows: tuple[tuple[str, ...], ...], context: _Context) -> Iterator[Unit]:
     """Rows as `header: cell; header: cell`; as `cell; cell` where the passage holds no header."""
     header: tuple[str, ...] = ()
     body = rows

@@ -4,6 +4,7 @@ import random
 import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,11 +15,12 @@ from gateway.domain.model import ModelRequest
 from gateway.domain.passage import Passage
 from gateway.upstream.completion import Finished, Options, finish
 from gateway.upstream.extractive import ExtractiveUpstream
+from gateway.upstream.languages import Language
 from gateway.upstream.quoting import NO_ANSWER, NO_PASSAGES, answer, choose
 from gateway.upstream.terms import words
 from gateway.upstream.units import units_of
 
-XQUAD = Path(__file__).parents[2].parent / "shared" / "data" / "retrieval" / "xquad_en.jsonl.gz"
+SETS = Path(__file__).parents[2].parent / "shared" / "data" / "retrieval"
 
 
 def passage(text, *, title="", section="", doc="d"):
@@ -72,12 +74,12 @@ ANSWERS = [
         ALL,
         "Report a lost card at once on 0800 100 [1].",
     ),
-    ("another subject", "Who won the football match in Lisbon?", ALL, NO_ANSWER),
-    ("a greeting", "hello", ALL, NO_ANSWER),
-    ("words without meaning", "what is it?", ALL, NO_ANSWER),
-    ("an empty question", "", ALL, NO_ANSWER),
-    ("no passages", "How do I report a lost card?", (), NO_PASSAGES),
-    ("empty passages", "How do I report a lost card?", (passage(""), passage("---")), NO_PASSAGES),
+    ("another subject", "Who won the football match in Lisbon?", ALL, NO_ANSWER[Language.ENGLISH]),
+    ("a greeting", "hello", ALL, NO_ANSWER[Language.ENGLISH]),
+    ("words without meaning", "what is it?", ALL, NO_ANSWER[Language.ENGLISH]),
+    ("an empty question", "", ALL, NO_ANSWER[Language.ENGLISH]),
+    ("no passages", "How do I report a lost card?", (), NO_PASSAGES[Language.ENGLISH]),
+    ("empty passages", "How do I report a lost card?", (passage(""), passage("---")), NO_PASSAGES[Language.ENGLISH]),
 ]
 
 
@@ -112,6 +114,88 @@ def test_an_embedder_decides_between_lexically_equal_sentences():
     assert answer(question, passages, Near()) == answer(question, passages, Near())
 
 
+OVERDRAFTS = passage(
+    "The rate is 35% a year. You pay no interest on the first 50 pounds. Interest is taken at the end of the month.",
+    title="Overdrafts",
+    doc="new",
+)
+
+
+def test_each_part_of_a_question_is_answered():
+    text = answer("What is the interest rate of an overdraft, and when is it taken?", (CARDS, OVERDRAFTS), None)
+    assert text == "The rate is 35% a year [2]. Interest is taken at the end of the month [2]."
+
+
+def test_nothing_beside_the_point_is_appended():
+    text = answer("Which accounts have an overdraft of £250?", ALL, None)
+    assert text == "Account: Plus; Monthly fee: £9; Overdraft: £250 [2]."
+
+
+def edition(rate, effective):
+    text = f"| Service | Price |\n|---|---|\n| Arranged overdraft | {rate} |\n| Stopped cheque | £8 |\n"
+    title = "Account prices" if effective > "2025" else "Old account prices 2024"
+    return msgspec.structs.replace(passage(text, title=title, doc=effective), effective=effective)
+
+
+EDITIONS = [
+    ("the newer one is in force", "What is the price of an arranged overdraft?", ["£35"]),
+    ("unless a year is named", "What was the price of an arranged overdraft in 2024?", ["£39"]),
+    (
+        "unless the past is asked for",
+        "What was the old price of an arranged overdraft?",
+        ["£39"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("question", "held"), [c[1:] for c in EDITIONS], ids=[c[0] for c in EDITIONS])
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_editions_that_disagree(question, held, turned):
+    passages = [edition("£39", "2024-03-01"), edition("£35", "2026-09-01")]
+    text = answer(question, passages[::-1] if turned else passages, None)
+    assert [price for price in ("£35", "£39") if price in text] == held
+
+
+def test_editions_without_dates_are_equals():
+    passages = [msgspec.structs.replace(edition(rate, "2024-01-01"), effective="") for rate in ("£39", "£35")]
+    text = answer("What is the price of an arranged overdraft?", passages, None)
+    assert "£39" in text
+    assert "£35" in text
+
+
+GERMAN = passage(
+    "Gestohlene Karten sperren wir rund um die Uhr unter +49 69 90009 121. Die Ersatzkarte ist kostenlos.\n\n"
+    "| Konto | Kontoführung im Monat |\n|---|---|\n| Basiskonto | 4,90 € |\n| Jugendkonto | 0 € |\n",
+    title="Karten und Konten",
+)
+SPANISH = passage(
+    "La cuenta básica es gratuita. Puede presentar reclamaciones en el teléfono +44 808 157 0134. "
+    "La respuesta llega en un máximo de ocho semanas.",
+    title="Cómo reclamar",
+)
+LANGUAGES = [
+    ("Unter welcher Nummer sperre ich eine gestohlene Girokarte?", "+49 69 90009 121 [1]."),
+    ("Was kostet die Kontoführung beim Basiskonto?", "Konto: Basiskonto; Kontoführung im Monat: 4,90 € [1]."),
+    ("¿A qué número puedo llamar para reclamar?", "+44 808 157 0134 [2]."),
+    ("¿Cuánto tarda la respuesta a una reclamación?", "La respuesta llega en un máximo de ocho semanas [2]."),
+    ("Wer hat gestern das Spiel in Lissabon gewonnen?", NO_ANSWER[Language.GERMAN]),
+    ("¿Quién ganó ayer el partido en Lisboa?", NO_ANSWER[Language.SPANISH]),
+]
+
+
+@pytest.mark.parametrize(("question", "ending"), LANGUAGES)
+def test_german_and_spanish(question, ending):
+    assert answer(question, (GERMAN, SPANISH), None).endswith(ending)
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [("What is it?", "en"), ("Was ist das?", "de"), ("¿Qué es eso?", "es"), ("", "en"), ("42", "en")],
+)
+def test_without_passages_it_says_so_in_the_language_of_the_question(question, language):
+    assert answer(question, (), None) == NO_PASSAGES[Language(language)]
+
+
 PIECES = st.sampled_from(
     [
         "The fee is 5 pounds. ",
@@ -132,7 +216,7 @@ PIECES = st.sampled_from(
 def test_no_word_is_invented_and_every_citation_names_its_passage(texts, question):
     passages = tuple(passage(text) for text in texts)
     text = answer(question, passages, None)
-    if text in {NO_ANSWER, NO_PASSAGES}:
+    if text in {*NO_ANSWER.values(), *NO_PASSAGES.values()}:
         return
     start = 0
     for citation in re.finditer(r" \[(\d+)\]", text):
@@ -264,9 +348,14 @@ def test_finish(options, expected):
 # --- quality on general questions -------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not XQUAD.exists(), reason="the labelled set `retrieval/xquad_en` is not there")
-def test_quality_on_encyclopedia_questions():
-    with gzip.open(XQUAD, "rt") as lines:
+@pytest.mark.slow
+@pytest.mark.parametrize("language", list(Language))
+def test_quality_on_encyclopedia_questions(language):
+    """Paragraphs of the same article that do not hold the answer are harder than strangers: `silent` is lower there."""
+    file = SETS / f"xquad_{language.value}.jsonl.gz"
+    if not file.exists():
+        pytest.skip(f"the labelled set `retrieval/{file.name}` is not there")
+    with gzip.open(file, "rt") as lines:
         rows = [json.loads(line) for line in lines]
     chance = random.Random(7)
     answered = held = silent = 0
@@ -274,10 +363,10 @@ def test_quality_on_encyclopedia_questions():
     for row in sample:
         strangers = [other["context"] for other in chance.sample(rows, 4) if other["title"] != row["title"]]
         text = answer(row["question"], [passage(row["context"]), *map(passage, strangers)], None)
-        if text != NO_ANSWER:
+        if text not in NO_ANSWER.values():
             answered += 1
             held += any(" ".join(words(gold)) in " ".join(words(text)) for gold in row["answers"])
-        silent += answer(row["question"], list(map(passage, strangers)), None) == NO_ANSWER
-    assert answered / len(sample) > 0.8
+        silent += answer(row["question"], list(map(passage, strangers)), None) in NO_ANSWER.values()
+    assert answered / len(sample) > 0.75
     assert held / answered > 0.85
     assert silent / len(sample) > 0.97

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.terms import stem, terms, words
+from gateway.upstream.terms import terms, words
 from gateway.upstream.units import UnitKind, plain, split_sentences, units_of
 
 SENTENCES = [
@@ -82,9 +82,9 @@ def test_a_table_without_header_gives_its_cells():
 def test_headings_are_context_not_text():
     (unit,) = units_of("Title of it", "Section", "# Fees\nThey are low.")
     assert unit.text == "They are low."
-    assert unit.context.match("fee") == 1.0
+    assert unit.context.match("cost") == 1.0
     assert unit.context.match("titl") == 1.0
-    assert unit.own.match("fee") == 0.0
+    assert unit.own.match("cost") == 0.0
 
 
 def test_quotes_fences_and_rules():
@@ -104,31 +104,5 @@ def test_any_text_gives_units_whose_words_it_holds(text):
         assert all(word in known or set(word) <= set(joined) for word in words(unit.text))
 
 
-STEMS = [
-    ("fees", "fee"),
-    ("charges", "charg"),
-    ("charged", "charg"),
-    ("charging", "charg"),
-    ("policies", "policy"),
-    ("transferred", "transfer"),
-    ("running", "run"),
-    ("business", "business"),
-    ("status", "status"),
-    ("customer's", "customer"),
-    ("2026", "2026"),
-    ("us", "us"),
-]
-
-
-@pytest.mark.parametrize(("word", "expected"), STEMS)
-def test_stem(word, expected):
-    assert stem(word) == expected
-
-
-@given(st.from_regex(r"[abcdeginsyu]{1,9}(['’][deginsyu]{1,4})?", fullmatch=True))
-def test_stem_never_loses_a_word(word):
-    assert stem(word)
-
-
 def test_terms_leave_out_scaffolding():
-    assert terms("What is the fee for 1,500.50 EUR?") == ("fee", "1,500.50", "eur")
+    assert terms("What is the fee for 1,500.50 EUR?") == ("cost", "1,500.50", "eur")
