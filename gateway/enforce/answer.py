@@ -330,9 +330,16 @@ class _LooseTexts:
 
     def __init__(self, plan: AnswerPlan) -> None:
         self._plan = plan
+        self._last: tuple[Body, Body] | None = None
         self.verdicts: list[Verdict] = []
 
     async def judged(self, body: Body) -> Body:
+        """`body` without what its texts may not show. The chunks of a stream repeat the same fields."""
+        if self._last is None or self._last[0] != body:
+            self._last = body, await self._judged(body)
+        return self._last[1]
+
+    async def _judged(self, body: Body) -> Body:
         edits: dict[Address, Any] = {}
         for address, text in loose_texts(body):
             release = TextRelease(self._plan.judge, self._plan.redactor, Cut(granularity=Granularity.WHOLE))
