@@ -73,6 +73,7 @@ class Exchange(Struct, kw_only=True):
     stopped: Effect | None = None  # the effect that ended the exchange before or in the answer
     stop_reasons: tuple[str, ...] = ()
     stop_message: str = ""
+    notice: str = ""  # what the caller is told of a stop
     case: str = ""
     case_expires: str = ""
     buffered: bool = False

@@ -271,7 +271,7 @@ class Pipeline:
         verdict = exchange.query
         assert verdict is not None
         text = await self._notice(exchange, verdict, candidate="")
-        await settle(self._ports, exchange, EventType.OUTCOME, notice=text)
+        await settle(self._ports, exchange, EventType.OUTCOME)
         return reply(exchange, text)
 
     async def _stop_answer(self, exchange: Exchange, verdict: Verdict, candidate: str) -> str:
@@ -286,7 +286,8 @@ class Pipeline:
                 self._ports.cases, exchange, verdict, candidate=candidate, key=self._ports.hash_key, now=now
             )
         message = exchange.stop_message or verdict.message
-        return notice(effect, message, phase=verdict.phase, exchange=exchange.id, case=exchange.case)
+        exchange.notice = notice(effect, message, phase=verdict.phase, exchange=exchange.id, case=exchange.case)
+        return exchange.notice
 
     async def _with_judged_message(self, exchange: Exchange, error: UpstreamError) -> UpstreamError:
         """The error with the upstream's own words, if the policies let them pass as they are."""

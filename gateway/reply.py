@@ -149,11 +149,16 @@ def whole_reply(exchange: Exchange, release: AnswerRelease, answer: Body) -> Rep
     """The answer to an exchange that reached the model."""
     effect = exchange.effect(release.effect)
     reasons = exchange.reasons(*release.verdicts)
-    if exchange.stopped is not None and exchange.app.block_mode is BlockMode.ERROR and release.all_stopped:
-        return blocked_reply(exchange, release.released_content, release.verdicts)
+    if _becomes_error(exchange, release):
+        return blocked_reply(exchange, exchange.notice, release.verdicts)
     about = stream_metadata(exchange, release)
     body = {**answer, "id": completion_id(exchange), "gateway": about}
     return Reply(headers=headers(exchange, effect, reasons), body=body)
+
+
+def released_text(exchange: Exchange, release: AnswerRelease) -> str:
+    """The content that leaves of an answer, its notices included. An error holds nothing but the notice."""
+    return exchange.notice if _becomes_error(exchange, release) else release.released_content
 
 
 def embedded_reply(exchange: Exchange, answer: Body) -> Reply:
@@ -172,6 +177,12 @@ def stream_metadata(exchange: Exchange, release: AnswerRelease) -> Body:
         redacted=release.redacted,
         cited=_cited(exchange.shown, release.released_content),
     )
+
+
+def _becomes_error(exchange: Exchange, release: AnswerRelease) -> bool:
+    """Whether a stopped answer leaves as an HTTP error: not in a stream, which has begun."""
+    strict = exchange.app.block_mode is BlockMode.ERROR and not exchange.call.prompt.stream
+    return strict and exchange.stopped is not None and release.all_stopped
 
 
 def _cited(passages: Sequence[Passage], answer: str) -> list[Body]:

@@ -9,6 +9,7 @@ from gateway.domain.model import ModelReply
 from gateway.enforce.answer import AnswerRelease
 from gateway.exchange import Exchange, Ports
 from gateway.record import settled
+from gateway.reply import released_text
 from gateway.wire.answer import choices_of
 
 _MICROSECONDS: Final = 1_000_000
@@ -23,7 +24,6 @@ async def settle(
     *,
     release: AnswerRelease | None = None,
     model: ModelReply | None = None,
-    notice: str = "",
     finish: str = "",
     error: str = "",
 ) -> None:
@@ -40,7 +40,7 @@ async def settle(
             exchange,
             kind,
             answer=release,
-            released=release.released_content if release else notice,
+            released=released_text(exchange, release) if release else exchange.notice,
             usage=usage if isinstance(usage, Mapping) else None,
             provider=model.provider if model else "",
             answered_by=model.model if model else "",

@@ -1,22 +1,26 @@
 """Tool calls in an answer: put together from stream deltas, judged as a whole, and given their values back.
 
 Arguments are source text of JSON. They are judged by their decoded strings, so that an escape sequence hides nothing,
-and stand-ins are restored inside those strings, so that the call stays valid JSON.
+and stand-ins are restored inside those strings, so that the call stays valid JSON. Long numbers and keys are judged
+as text, too; a key cannot be redacted, so that a verdict that asks for it stops the call.
 """
 
 import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.domain.model import Body
 from gateway.domain.segment import Address, Segment
-from gateway.domain.verdict import Verdict
-from gateway.domain.vocabulary import Provenance
+from gateway.domain.verdict import RuleOutcome, Verdict
+from gateway.domain.vocabulary import Effect, Provenance, RuleStatus
 from gateway.enforce.redaction import Redactor
 from gateway.enforce.release import Judge, restorer
-from gateway.wire.body import edited, texts
+from gateway.wire.body import edited, keys, long_numbers, texts
+
+IMPOSSIBLE: Final = "gateway.redaction_impossible"
+"""Reason of the stop when what must be redacted cannot be edited."""
 
 _PAYLOADS: Final = (("function", "arguments"), ("custom", "input"))
 
@@ -54,6 +58,7 @@ async def judge_call(call: Body, judge: Judge, redactor: Redactor) -> JudgedCall
     arguments = _Arguments.of(call)
     loose = [item for item in texts(call) if item[0] != arguments.place and item[0][-1] not in ("id", "type")]
     places = [*loose, *(((*arguments.place, *address), text) for address, text in arguments.strings)]
+    places.extend(((), key) for key in arguments.keys)
     segments = [
         Segment(index=index, text=text, provenance=Provenance.ASSISTANT, address=address)
         for index, (address, text) in enumerate(places)
@@ -71,6 +76,10 @@ async def judge_call(call: Body, judge: Judge, redactor: Redactor) -> JudgedCall
         redacted = redactor.redact(segment, own, verdict.obligations.redactions, brought=False)
         for kind, count in redacted.kinds.items():
             kinds[kind] = kinds.get(kind, 0) + count
+        if not segment.address:
+            if redacted.text != segment.text:
+                return JudgedCall(call=call, verdict=_impossible(verdict))
+            continue
         text = restore(redacted.text)
         if text == segment.text:
             continue
@@ -84,12 +93,14 @@ async def judge_call(call: Body, judge: Judge, redactor: Redactor) -> JudgedCall
 
 
 class _Arguments(Struct, frozen=True, kw_only=True):
-    """The payload of a call: where it stands, and its decoded strings. Invalid JSON counts as one string."""
+    """The payload of a call: where it stands, its decoded strings, numbers among them, and its keys. Invalid JSON
+    counts as one string."""
 
     place: Address
     value: Any
     is_json: bool
     strings: Sequence[tuple[Address, str]]
+    keys: Sequence[str] = ()
 
     @classmethod
     def of(cls, call: Body) -> "_Arguments":
@@ -106,13 +117,19 @@ class _Arguments(Struct, frozen=True, kw_only=True):
             value = json.loads(source)
         except (ValueError, RecursionError):
             return cls(place=place, value=source, is_json=False, strings=[((), source)])
-        strings = list(texts(value))
-        return cls(place=place, value={"": value}, is_json=True, strings=[(("", *a), text) for a, text in strings])
+        value = {"": value}  # so that a lone string has an address as well
+        strings = [*texts(value), *long_numbers(value)]
+        return cls(place=place, value=value, is_json=True, strings=strings, keys=sorted({*keys(value)} - {""}))
 
     def with_strings(self, edits: dict[Address, str]) -> str:
         if not self.is_json:
             return edits[()]
         return json.dumps(edited(self.value, edits)[""], ensure_ascii=False, separators=(",", ":"))
+
+
+def _impossible(verdict: Verdict) -> Verdict:
+    outcome = RuleOutcome(rule=IMPOSSIBLE, status=RuleStatus.ERROR, effect=Effect.REFUSE, severity="high")
+    return structs.replace(verdict, effect=Effect.REFUSE, outcomes=(*verdict.outcomes, outcome))
 
 
 def _join(call: Body, delta: Body) -> None:

@@ -134,6 +134,23 @@ class TestPersonalData:
         assert "zoe@" not in json.dumps(model.received)
 
     @STREAMS
+    @pytest.mark.parametrize(
+        ("arguments", "masked"),
+        [
+            ('{"card": 4111111111111111}', '{"card":"[CREDIT_CARD]"}'),
+            ('{"cards": [1, {"n": 4111111111111111.0}]}', '{"cards":[1,{"n":"[CREDIT_CARD]"}]}'),
+        ],
+    )
+    async def test_a_number_in_a_tool_call_is_masked_without_its_quotes_too(
+        self, caller, model, arguments, masked, stream
+    ):
+        call = {**SENDING, "function": {"name": "send", "arguments": arguments}}
+        model.answer = lambda body: completion(None, finish="tool_calls", tool_calls=[call])
+        answered = await caller.chat(stream=stream)
+        assert answered.arguments == masked
+        assert answered.finish == "tool_calls"
+
+    @STREAMS
     async def test_a_stand_in_never_shows_the_value_of_another_request(self, caller, model, stream):
         model.answer = lambda body: completion("I wrote to <EMAIL_ADDRESS_1>.")
         await caller.chat("mail zoe@mail.example", stream=stream)
@@ -206,6 +223,14 @@ class TestErrors:
         assert strict.status == 400
         lenient = await Caller(gateway).chat("a forbidden-word", headers={"x-gateway-app": "strict"}, app="strict")
         assert lenient.status == 200
+
+    async def test_an_error_says_nothing_of_the_answer_that_was_stopped_nor_does_its_record(self, gateway, model):
+        model.answer = lambda body: completion("It begins well. A forbidden-word.")
+        strict = Caller(gateway, app="strict")
+        answered = await strict.chat()
+        message = error_of(answered)["message"]
+        assert "begins" not in message
+        assert outcome_of(strict, answered.exchange)["release"]["chars"] == len(message)
 
     async def test_a_stop_names_no_match_and_teaches_no_evasion(self, caller, gateway):
         for own in (caller, Caller(gateway, app="strict")):
@@ -311,7 +336,7 @@ class TestAudit:
             if file.is_file():
                 written += file.read_bytes().decode("latin-1")
         assert "rejected" in written
-        for canary in (*canaries, "4111"):
+        for canary in (*canaries, CARD, CARD.replace(" ", "")):
             assert canary not in written
 
     @pytest.mark.parametrize("query", ["hi", "a forbidden-word"])

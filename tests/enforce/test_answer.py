@@ -182,6 +182,15 @@ class TestToolCalls:
         choice = await whole(plan(REFUSE), self.message('{"q": forbidden'))
         assert choice["finish_reason"] == "content_filter"
 
+    async def test_keys_are_judged_and_one_that_must_be_redacted_stops_the_call(self):
+        refused = await whole(plan(REFUSE), self.message('{"f\\u006frbidden": 1}'))
+        assert refused["finish_reason"] == "content_filter"
+        made = AnswerRelease(plan())
+        choice = (await made.whole(completion(self.message('{"Bram Tal": {"n": 1}}'))))["choices"][0]
+        assert choice["finish_reason"] == "content_filter"
+        assert "tool_calls" not in choice["message"]
+        assert made.verdicts[-1].reasons[-1] == "gateway.redaction_impossible"
+
     async def test_legacy_function_calls_are_judged(self):
         message = {"content": None, "function_call": {"name": "send", "arguments": '{"to":"<NAME_1>"}'}}
         choice = await whole(plan(), message)
