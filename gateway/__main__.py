@@ -31,6 +31,8 @@ _COMMANDS: Final = {
     "policy": "gateway.commands.policy:policy",
     "serve": "gateway.commands.serve:serve",
     "settings": "gateway.commands.settings:settings_command",
+    "signer": "gateway.commands.signer:signer",
+    "witness": "gateway.commands.witness:witness",
 }
 
 

@@ -13,6 +13,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import LifeSpanScope, Receive, Scope, Send
 from msgspec import Struct, structs
 
+from gateway.audit.boot import Accept
 from gateway.audit.log import SqliteAuditLog
 from gateway.cases.desk import AuditedCaseDesk
 from gateway.cases.store import SqliteCaseStore
@@ -204,8 +205,9 @@ def from_environment() -> Application:
     return Application(settings, os.environ)
 
 
-def open_audit(settings: Settings) -> SqliteAuditLog:
-    """This node's audit log. Raises `AuditUnavailable`, and `ConfigurationError` for a folder that cannot be."""
+def open_audit(settings: Settings, accept: Accept | None = None) -> SqliteAuditLog:
+    """This node's audit log. Raises `AuditUnavailable`, and `ConfigurationError` for a folder that cannot be. A log
+    that its last signed checkpoint does not fit opens only with `accept`."""
     return SqliteAuditLog.open(
         _data_folder(settings) / AUDIT_FILE,
         log_name=settings.audit.log_name,
@@ -215,6 +217,7 @@ def open_audit(settings: Settings) -> SqliteAuditLog:
         clock=utc_now,
         ids=ascending_id,
         salts=lambda: os.urandom(_SALT_BYTES),
+        accept=accept,
     )
 
 

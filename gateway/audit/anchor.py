@@ -1,6 +1,7 @@
 """Whether a log still holds what its last checkpoint signed: asked at every boot and before every signature."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -41,8 +42,8 @@ def find_rollback(db: sqlite3.Connection, folder: CheckpointFolder) -> Rollback 
     return Rollback(point, f"its first {point.size} events are not those of the checkpoint that was signed")
 
 
-def break_glass(rollback: Rollback, operators: tuple[str, ...], reason: str) -> EventDraft:
-    """The event by which two people take the log as it is."""
+def break_glass(rollback: Rollback, operators: Sequence[dict[str, Any]], reason: str) -> EventDraft:
+    """The event by which people take the log as it is. `reason` is a code."""
     body = {"operators": list(operators), "reason": reason, "checkpoint": _named(rollback.checkpoint)}
     return EventDraft(type=EventType.BREAK_GLASS, body=body)
 

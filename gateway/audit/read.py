@@ -79,6 +79,14 @@ class AuditReader:
         """All events of one exchange, in order; empty if there is none."""
         return list(self.search(Filter(request=request))) if request else []
 
+    def find(self, what: str) -> list[Event]:
+        """The event with this place or id, or else all events of this exchange; empty if there is none."""
+        if what.isascii() and what.isdecimal() and len(what) < 19:
+            return list(self.search(Filter(first=int(what), last=int(what))))
+        with database.unavailable_on_error(self._path):
+            row = self._db.execute("SELECT seq FROM events WHERE id = ?", (what,)).fetchone()
+        return list(self.search(Filter(first=row[0], last=row[0]))) if row else self.timeline(what)
+
     def last_exchange(self) -> str:
         """The id of the exchange that the log heard of last, "" if of none."""
         with database.unavailable_on_error(self._path):

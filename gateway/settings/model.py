@@ -147,6 +147,39 @@ class AuditSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     append_timeout_s: Annotated[Seconds, _about("until an event must be on disk; then the request gets 503")] = 10.0
     # So that the stop itself can be logged.
     reserve_bytes: Annotated[int, Meta(ge=0), _about("disk space kept free for the log's last words")] = 4 * 1024 * 1024
+    checkpoint_key: Annotated[
+        str, _about("verifier key of the signer, `name+hash+base64`, that `gateway audit verify` trusts")
+    ] = ""
+    witness_keys: Annotated[tuple[str, ...], _about("verifier keys of witnesses that it trusts, too")] = ()
+
+
+class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of a late case of one queue; the key names the queue."""
+
+    next: Annotated[str, _about("queue that a late case goes to; empty refuses it")] = ""
+    next_sla_s: Annotated[PositiveInt, _about("how long that queue has")] = 4 * 3600
+
+
+class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody who is told of every change of a case, without its content."""
+
+    name: Annotated[Name, _about("the webhook's name; unique")]
+    url: Annotated[Name, _about("address that gets a POST for every change")]
+    secret: Annotated[Name, _about("`env:NAME` or `file:/path` of the key that signs calls; a literal one is refused")]
+    apps: Annotated[tuple[str, ...], _about("apps whose cases it hears of; `*` stands for all")] = ("*",)
+    queues: Annotated[tuple[str, ...], _about("queues whose cases it hears of; `*` stands for all")] = ("*",)
+
+
+class CaseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Escalated cases."""
+
+    lease_s: Annotated[PositiveInt, _about("how long a reviewer's claim keeps others away")] = 15 * 60
+    tick_s: Annotated[Seconds, _about("how often late cases and due webhooks are looked for")] = 5.0
+    queues: dict[str, QueueSettings] = {}
+    webhooks: tuple[WebhookSettings, ...] = ()
+    webhook_timeout_s: Annotated[Seconds, _about("until a webhook must have answered")] = 10.0
+    # With doubling pauses from 5 s to 1 h this is about a day.
+    webhook_attempts: Annotated[PositiveInt, _about("calls until a webhook that fails is given up")] = 32
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -162,6 +195,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inspection: InspectionSettings = field(default_factory=InspectionSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    cases: CaseSettings = field(default_factory=CaseSettings)
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _about("least severe log lines that are written")
     ] = "info"

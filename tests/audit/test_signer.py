@@ -192,14 +192,14 @@ def test_a_log_that_two_people_accepted_serves_again_and_signs_under_a_new_name(
     grow(logs, 7)
     sign(logs.path)
     cut(logs.path, 5)
-    logs.open(accept=lambda rollback: break_glass(rollback, ("ann", "bob"), "RESTORED_BACKUP")).close()
+    logs.open(accept=lambda rollback: break_glass(rollback, [{"key": "1"}, {"key": "2"}], "RESTORED_BACKUP")).close()
     logs.open().close()
     db = sqlite3.connect(logs.path)
     rows = db.execute("SELECT body FROM events WHERE type = 'admin.break_glass'").fetchall()
     assert find_rollback(db, folder_of(logs.path)) is not None
     db.close()
     (event,) = (json.loads(body) for (body,) in rows)
-    assert (event["operators"], event["reason"]) == (["ann", "bob"], "RESTORED_BACKUP")
+    assert (event["operators"], event["reason"]) == ([{"key": "1"}, {"key": "2"}], "RESTORED_BACKUP")
     assert event["checkpoint"]["size"] == 7
     with pytest.raises(SigningRefused, match="not those of the checkpoint that was signed"):
         sign(logs.path)

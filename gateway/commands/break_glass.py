@@ -1,0 +1,66 @@
+"""`gateway audit break-glass`: two people accept a log that its last signed checkpoint does not fit."""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from gateway.audit.anchor import Rollback, break_glass
+from gateway.domain.event import EventDraft
+from gateway.domain.principal import Principal
+from gateway.domain.sealing import MasterKey, Purpose
+from gateway.domain.text import Secret
+from gateway.identity.authenticator import KeyAuthenticator
+from gateway.identity.key_store import KeyStore
+from gateway.settings import Settings
+
+_PEOPLE: Final = 2
+_REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{2,39}")
+
+
+@click.command("break-glass")
+@click.option("--as", "people", multiple=True, required=True, metavar="USER", help="Holder of an admin key. Give two.")
+@click.option("--reason", required=True, metavar="CODE", help="Such as RESTORED_BACKUP: capitals and underscores.")
+@click.pass_context
+def break_glass_command(context: click.Context, *, people: tuple[str, ...], reason: str) -> None:
+    """Serve again with a log that was rolled back or changed, on the word of two people, and record it.
+
+    Each is asked for an API key with the role `admin`; both keys must be of that person, and the two differ. The loss
+    itself stays provable: `gateway audit verify` names it, and the signer goes on only under a new name.
+    """
+    if len(set(people)) != _PEOPLE or len(people) != _PEOPLE:
+        raise click.UsageError("breaking the glass takes two different people: give `--as` twice")
+    if not _REASON.fullmatch(reason):
+        raise click.UsageError("a reason is a code of capitals, digits and underscores, such as RESTORED_BACKUP")
+    from gateway.app import IDENTITY_FILE, MASTER_KEY_FILE, open_audit
+
+    settings: Settings = context.obj["settings"]
+    store = KeyStore.open(settings.data_dir / IDENTITY_FILE)
+    try:
+        master = MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE)
+        guard = KeyAuthenticator(store, master.derive(Purpose.PRINCIPAL_REF), lambda: datetime.now(UTC))
+        operators = [_operator(guard, user) for user in people]
+    finally:
+        store.close()
+    broken: list[Rollback] = []
+
+    def accept(rollback: Rollback) -> EventDraft:
+        broken.append(rollback)
+        return break_glass(rollback, operators, reason)
+
+    open_audit(settings, accept).close()
+    if not broken:
+        raise click.ClickException(
+            "the log fits its last signed checkpoint, or was accepted before: nothing is recorded"
+        )
+    click.echo(f"recorded: the log is accepted although {broken[0].what}")
+
+
+def _operator(guard: KeyAuthenticator, user: str) -> dict[str, Any]:
+    typed = click.prompt(f"API key of {user}", hide_input=True, err=True)
+    principal: Principal | None = asyncio.run(guard.authenticate(Secret(typed.strip())))
+    if principal is None or principal.user != user or "admin" not in principal.roles:
+        raise click.ClickException(f"that is no valid API key of `{user}` with the role `admin`")
+    return {"key": principal.key_id, "ref": principal.ref}
