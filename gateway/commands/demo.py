@@ -27,9 +27,21 @@ _READY_S: Final = 120.0
 
 
 @click.command("demo")
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("var/demo"), show_default=True)
-@click.option("--policies", type=click.Path(path_type=Path), default=Path("policies"), show_default=True)
-@click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("var/demo"),
+    show_default=True,
+    help="Folder for everything the demo makes.",
+)
+@click.option(
+    "--policies",
+    type=click.Path(path_type=Path),
+    default=Path("policies"),
+    show_default=True,
+    help="Policies to serve with.",
+)
+@click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True, help="Port to listen on.")
 @click.option("--prepare-only", is_flag=True, help="Set everything up and print the commands, but do not serve.")
 def demo(*, folder: Path, policies: Path, port: int, prepare_only: bool) -> None:
     """Index the sample documents of a fictional bank, make a key per role, and serve.
