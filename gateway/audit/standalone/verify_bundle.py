@@ -19,8 +19,10 @@ import base64
 import binascii
 import hashlib
 import json
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,6 +47,17 @@ COULD_NOT_RUN: Final = 2
 
 _MAX_INTEGER: Final = 2**53 - 1
 _MAX_MEMBER_BYTES: Final = 4 * 1024**3  # of a zip file, unpacked
+# What a damaged zip file makes the standard library raise.
+_ZIP_FAULTS: Final = (
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 _NOTE_KEY: Final = 1
 _COSIGNATURE_KEY: Final = 4
 _ENVELOPE: Final = (
@@ -141,7 +154,7 @@ Read = Callable[[str], bytes]
 def verify_path(path: Path, keys: Sequence[str], witnesses: Sequence[str], quorum: int = 1) -> Result:
     """Verify a folder or zip file. `keys` and `witnesses` are verifier keys; at least `quorum` of the witnesses must
     have cosigned if there are any. Raises `CannotRun`."""
-    trusted = [Key.parse(key) for key in keys], [Key.parse(key) for key in witnesses]
+    trusted = _parse_keys(keys, _NOTE_KEY, "signer"), _parse_keys(witnesses, _COSIGNATURE_KEY, "witness")
     if path.is_dir():
         names = [found.relative_to(path).as_posix() for found in path.rglob("*") if not found.is_dir()]
         return _verify(lambda name: (path / name).read_bytes(), names, *trusted, quorum)
@@ -149,13 +162,31 @@ def verify_path(path: Path, keys: Sequence[str], witnesses: Sequence[str], quoru
         with zipfile.ZipFile(path) as archive:
             if any(member.file_size > _MAX_MEMBER_BYTES for member in archive.infolist()):
                 raise CannotRun(f"`{path}` holds a file of more than 4 GiB: unpack it and name the folder")
-            return _verify(archive.read, archive.namelist(), *trusted, quorum)
+            return _verify(_reader(archive), archive.namelist(), *trusted, quorum)
     except FileNotFoundError:
         raise CannotRun(f"`{path}` does not exist") from None
-    except (zipfile.BadZipFile, OSError) as error:
+    except _ZIP_FAULTS as error:
         raise CannotRun(
             f"`{path}` is neither a folder nor a zip file that can be read: {type(error).__name__}"
         ) from None
+
+
+def _parse_keys(texts: Sequence[str], key_type: int, whose: str) -> list[Key]:
+    keys = [Key.parse(text) for text in texts]
+    for key in keys:
+        if key.type != key_type:
+            raise CannotRun(f"the verifier key of `{key.name[:80]}` is not one of a {whose}")
+    return keys
+
+
+def _reader(archive: zipfile.ZipFile) -> Read:
+    def read(name: str) -> bytes:
+        try:
+            return archive.read(name)
+        except _ZIP_FAULTS as error:
+            raise Fault("invalid", f"`{name[:80]}` cannot be unpacked: {type(error).__name__}") from None
+
+    return read
 
 
 def _verify(read: Read, names: list[str], keys: list[Key], witnesses: list[Key], quorum: int) -> Result:
@@ -164,11 +195,11 @@ def _verify(read: Read, names: list[str], keys: list[Key], witnesses: list[Key],
         _check_files(read, names)
         checkpoint = _checkpoint(read, names)
         anchored = checkpoint is not None and _check_signatures(checkpoint, keys, witnesses, quorum, result)
-        _check_events(read, checkpoint, result)
+        _check_events(read, names, checkpoint, result)
     except Fault as fault:
         result.outcome, result.fault = fault.outcome, str(fault)
         return result
-    except (OSError, zipfile.BadZipFile) as error:
+    except OSError as error:
         result.outcome, result.fault = "invalid", f"a file cannot be read: {type(error).__name__}"
         return result
     if result.unfinished:
@@ -235,14 +266,14 @@ def _check_signatures(
     for name, key_id, signature in checkpoint.lines:
         for key in keys:
             if (key.name, key.key_id) == (name, key_id):
-                if key.type != _NOTE_KEY or not key.signed(checkpoint.text.encode(), signature):
+                if not key.signed(checkpoint.text.encode(), signature):
                     raise Fault("invalid", f"the signature of `{name}` on `{CHECKPOINT}` does not verify")
                 result.signed_by = name
         for key in witnesses:
             if (key.name, key.key_id) == (name, key_id):
                 moment = int.from_bytes(signature[:8], "big")
                 message = f"cosignature/v1\ntime {moment}\n{checkpoint.text}".encode()
-                if key.type != _COSIGNATURE_KEY or not key.signed(message, signature[8:]):
+                if not key.signed(message, signature[8:]):
                     raise Fault("invalid", f"the cosignature of `{name}` on `{CHECKPOINT}` does not verify")
                 if name not in result.witnesses:
                     result.witnesses.append(name)
@@ -251,8 +282,10 @@ def _check_signatures(
     return (not keys or bool(result.signed_by)) and (not witnesses or len(result.witnesses) >= quorum)
 
 
-def _check_events(read: Read, checkpoint: Checkpoint | None, result: Result) -> None:
+def _check_events(read: Read, names: list[str], checkpoint: Checkpoint | None, result: Result) -> None:
     """3, 4 and 5."""
+    if checkpoint and PROOFS not in names:
+        raise Fault("invalid", f"`{PROOFS}` is missing")
     proofs = _proofs(read) if checkpoint else None
     prev = ""
     open_exchanges: dict[str, int] = {}
@@ -308,11 +341,7 @@ def _event(line: bytes, result: Result) -> dict[str, Any]:
 
 
 def _proofs(read: Read) -> Iterator[tuple[int, list[bytes]]]:
-    try:
-        content = read(PROOFS)
-    except (KeyError, OSError):
-        raise Fault("invalid", f"`{PROOFS}` is missing") from None
-    for line in _lines(content, PROOFS):
+    for line in _lines(read(PROOFS), PROOFS):
         proof = _object(line, PROOFS)
         try:
             yield int(proof["seq"]), [_base64(one) for one in proof["path"]]
