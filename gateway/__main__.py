@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "audit": "gateway.commands.audit:audit",
     "cases": "gateway.commands.cases:cases",
     "demo": "gateway.commands.demo:demo",
+    "eval": "gateway.commands.evaluate:evaluate",
     "ingest": "gateway.commands.ingest:ingest",
     "keys": "gateway.commands.keys:keys",
     "policy": "gateway.commands.policy:policy",

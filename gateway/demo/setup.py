@@ -15,7 +15,7 @@ from gateway.strict_yaml import load
 
 TENANT: Final = "larkfield"
 CORPUS: Final = Path(__file__).parent / "corpus"
-_QUESTIONS: Final = Path(__file__).parent / "questions.yaml"
+QUESTIONS: Final = Path(__file__).parent / "questions.yaml"
 _LABEL: Final = "demo"
 
 _SETTINGS: Final = """\
@@ -93,7 +93,7 @@ def examples(url: str, key: str, *, gateway: str) -> list[Example]:
 
 
 def _load_questions() -> list[_Try]:
-    return load(_QUESTIONS.read_text("utf-8"), _QUESTIONS.name, _Questions).to_try
+    return load(QUESTIONS.read_text("utf-8"), QUESTIONS.name, _Questions).to_try
 
 
 def _curl(url: str, key: str, ask: str) -> str:
