@@ -1,5 +1,6 @@
 """The composition root: settings in, a running gateway out. The only file, with `detectors.py`, that names adapters."""
 
+import gc
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -145,9 +146,14 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
 
 
 class Application:
-    """The ASGI application of one worker process: Litestar, and a lifespan whose failure is told in one line."""
+    """The ASGI application of one worker process: Litestar, and a lifespan whose failure is told in one line.
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    `alone` says that the process does nothing else. What was loaded then lives as long as the process, and the
+    garbage collector need not look at it again and again (an eighth of the time of a request).
+    """
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], *, alone: bool = False) -> None:
+        self._alone = alone
         self._settings = settings
         self._environ = environ
         self._litestar = Litestar(
@@ -171,6 +177,9 @@ class Application:
             await send({"type": "lifespan.startup.failed", "message": error.for_operator()})
             return
         self._litestar.state.gateway = gateway
+        if self._alone:
+            gc.collect()
+            gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await gateway.closing.aclose()
@@ -202,7 +211,7 @@ def from_environment() -> Application:
     """The application as a worker process makes it, from the environment alone."""
     settings = load_settings(None, os.environ)
     configure_logging(settings.log_level)
-    return Application(settings, os.environ)
+    return Application(settings, os.environ, alone=True)
 
 
 def open_audit(settings: Settings, accept: Accept | None = None) -> SqliteAuditLog:
