@@ -226,6 +226,7 @@ QUIET = settings(
 )
 
 
+@pytest.mark.slow
 class TestAnything:
     @QUIET
     @given(fields=st.dictionaries(KNOWN, JSON, max_size=6), stream=st.booleans())

@@ -1,4 +1,7 @@
-"""Real client libraries, each in an environment of its own, driven by a script in that environment over a pipe."""
+"""Real client libraries, each in an environment of its own, driven by a script in that environment over a pipe.
+
+A lock is made from its `.in` file as the project's own lock is (`make lock`); the next run installs it anew.
+"""
 
 import fcntl
 import hashlib
