@@ -1,11 +1,12 @@
 """The composition root: settings in, a running gateway out. The only file, with `detectors.py`, that names adapters."""
 
+import asyncio
 import gc
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,20 +17,34 @@ from msgspec import Struct, structs
 
 from gateway.audit.boot import Accept
 from gateway.audit.log import SqliteAuditLog
-from gateway.cases.desk import AuditedCaseDesk
-from gateway.cases.store import SqliteCaseStore
+from gateway.audit.read import AuditReader, Filter
+from gateway.cases import (
+    Announcer,
+    AuditedCaseDesk,
+    CaseClock,
+    CaseReview,
+    SqliteCaseStore,
+    Tier,
+    Transitions,
+    Webhook,
+    WebhookCaller,
+)
+from gateway.cases.case import Case, CaseContent
 from gateway.detectors import build_detectors, growth_index, installed_signals
 from gateway.domain.errors import ConfigurationError, GatewayError
 from gateway.domain.event import EventDraft, EventType
 from gateway.domain.ports import Admission, Embedder
+from gateway.domain.principal import Principal
 from gateway.domain.sealing import MasterKey, Purpose
 from gateway.domain.text import Secret
 from gateway.edge.cases import CasesWire
 from gateway.edge.door import Door
 from gateway.edge.errors import http_exception_reply
+from gateway.edge.feedback import FeedbackWire
 from gateway.edge.health import Health, HealthWire
 from gateway.edge.openai import OpenAiWire
 from gateway.edge.openapi import OpenApiWire
+from gateway.escalation import facts_of
 from gateway.exchange import Ports
 from gateway.identity.authenticator import KeyAuthenticator
 from gateway.identity.key_store import KeyStore
@@ -53,6 +68,7 @@ from gateway.upstream.router import Model, Route, Router
 
 AUDIT_FILE: Final = "audit.db"
 CASES_FILE: Final = "cases.db"
+CASES_LOCK: Final = "cases.lock"
 IDENTITY_FILE: Final = "identity.db"
 INDEX_DIR: Final = "index"
 MASTER_KEY_FILE: Final = "master.key"
@@ -64,6 +80,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
 
     openai: OpenAiWire
     cases: CasesWire
+    feedback: FeedbackWire
     health: HealthWire
     openapi: OpenApiWire
     closing: AsyncExitStack
@@ -108,12 +125,16 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     key_store = KeyStore.open(data / IDENTITY_FILE)
     closing.callback(key_store.close)
     admission = _admission(settings, environ, closing)
+    case_key = master.derive(Purpose.CASE_BINDING)
+    webhooks = _webhooks(settings, environ)
+    transitions = Transitions(case_store, audit, clock=utc_now, announce=Announcer(webhooks, random_id))
+    desk = AuditedCaseDesk(case_store, audit, transitions, key=case_key, ids=random_id, clock=utc_now)
     await audit.append(_activated(bundle))
     ports = Ports(
         policy=lambda: bundle,
         inspector=inspector,
         audit=audit,
-        cases=AuditedCaseDesk(case_store, audit, key=master.derive(Purpose.CASE_BINDING), ids=random_id),
+        cases=desk,
         retriever=PassageRetriever(
             store,
             embedder,
@@ -136,9 +157,23 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         ids=ascending_id,
     )
     closing.push_async_callback(door.drained, settings.audit.append_timeout_s)
+    pipeline = Pipeline(ports, settings)
+    openai = OpenAiWire(door, pipeline, settings, created=int(utc_now().timestamp()))
+    review = CaseReview(
+        case_store,
+        audit,
+        transitions,
+        judge_edit=_edit_judge(pipeline),
+        key=case_key,
+        lease=timedelta(seconds=settings.cases.lease_s),
+    )
+    clock = _case_clock(settings, case_store, transitions, webhooks)
+    clock.start()
+    closing.push_async_callback(clock.stop)
     return Gateway(
-        openai=OpenAiWire(door, Pipeline(ports, settings), settings, created=int(utc_now().timestamp())),
-        cases=CasesWire(door, case_store),
+        openai=openai,
+        cases=CasesWire(door, case_store, desk=desk, review=review, openai=openai, key=case_key),
+        feedback=FeedbackWire(door, audit, _asked(data / AUDIT_FILE)),
         health=HealthWire(lambda: Health(audit=audit.healthy)),
         openapi=OpenApiWire(door),
         closing=closing,
@@ -200,7 +235,8 @@ def _routes() -> list[ASGIRouteHandler]:
         route("/v1/chat/completions", lambda gateway: gateway.openai.chat_completions),
         route("/v1/embeddings", lambda gateway: gateway.openai.embeddings),
         route("/v1/models", lambda gateway: gateway.openai.models, is_mount=True),
-        route("/v1/gateway/cases", lambda gateway: gateway.cases.case, is_mount=True),
+        route("/v1/gateway/cases", lambda gateway: gateway.cases.cases, is_mount=True),
+        route("/v1/gateway/feedback", lambda gateway: gateway.feedback.feedback),
         route("/openapi.json", lambda gateway: gateway.openapi.document),
         route("/health/live", lambda gateway: gateway.health.live),
         route("/health/ready", lambda gateway: gateway.health.ready),
@@ -264,6 +300,57 @@ def open_store(settings: Settings, environ: Mapping[str, str], embedder: Embedde
         api_key=_secret(chosen.weaviate_api_key, environ),
     )
     return WeaviateStore(address, collection=chosen.weaviate_collection, embedder=identity)
+
+
+def _webhooks(settings: Settings, environ: Mapping[str, str]) -> tuple[Webhook, ...]:
+    return tuple(
+        Webhook(
+            name=configured.name,
+            url=configured.url,
+            secret=resolve_secret(configured.secret, environ),
+            apps=configured.apps,
+            queues=configured.queues,
+        )
+        for configured in settings.cases.webhooks
+    )
+
+
+def _case_clock(
+    settings: Settings, store: SqliteCaseStore, transitions: Transitions, webhooks: Sequence[Webhook]
+) -> CaseClock:
+    chosen = settings.cases
+    caller = WebhookCaller(
+        store, webhooks, timeout_s=chosen.webhook_timeout_s, attempts=chosen.webhook_attempts, clock=utc_now
+    )
+    return CaseClock(
+        store,
+        transitions,
+        caller,
+        tiers={name: Tier(queue.next, queue.next_sla_s) for name, queue in chosen.queues.items()},
+        lock=settings.data_dir / CASES_LOCK,
+        tick_s=chosen.tick_s,
+        clock=utc_now,
+    )
+
+
+def _edit_judge(pipeline: Pipeline) -> Callable[[Case, CaseContent, str], Awaitable[tuple[str, ...]]]:
+    async def judge(case: Case, content: CaseContent, text: str) -> tuple[str, ...]:
+        lifts = frozenset(f"{case.phase.value}:{rule}" for rule in case.rules)
+        return await pipeline.judge_edit(facts_of(content.fields), text, lifts)
+
+    return judge
+
+
+def _asked(log: Path) -> Callable[[str, Principal], Awaitable[bool]]:
+    def read(exchange: str, principal: Principal) -> bool:
+        with AuditReader(log) as reader:
+            wanted = Filter(request=exchange, types=frozenset({EventType.INTENT.value}))
+            return any(event.members.get("principal") == principal.ref for event in reader.search(wanted, limit=1))
+
+    async def asked(exchange: str, principal: Principal) -> bool:
+        return await asyncio.to_thread(read, exchange, principal)
+
+    return asked
 
 
 def utc_now() -> datetime:

@@ -1,13 +1,23 @@
-"""Turns a verdict that escalates into a case that a human can decide."""
+"""Turns a verdict that escalates into a case that a human can decide, and an approval back into an answer."""
 
 import hashlib
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from gateway.domain.case import CaseDraft, CaseReceipt
+from msgspec import structs
+
+from gateway.domain.case import Approval, CaseDraft, CaseReceipt
+from gateway.domain.errors import RequestError
+from gateway.domain.model import Body, ModelReply
+from gateway.domain.passage import Retrieval, RetrievalStatus
 from gateway.domain.ports import CaseDesk
-from gateway.domain.verdict import Escalation, Verdict
+from gateway.domain.verdict import Escalation, FieldValue, RuleOutcome, Verdict
+from gateway.domain.vocabulary import Effect, Phase, RuleMode, strictest
 from gateway.exchange import Exchange
 from gateway.wire.body import encode_body
+
+CHANGED = "gateway.approval_changed"
+"""Reason of the stop when an approved answer may no longer leave."""
 
 _DEFAULT_TERMS = Escalation(rule="", queue="default", sla_s=4 * 3600)
 """For a verdict that escalates by `on_error`: its rule names no queue."""
@@ -17,13 +27,15 @@ async def open_case(
     desk: CaseDesk, exchange: Exchange, verdict: Verdict, *, candidate: str, key: bytes, now: datetime
 ) -> CaseReceipt:
     """Open the case and note it on the exchange. Raises `GuardUnavailable` if it may not be durable."""
+    principal = exchange.principal
     receipt = await desk.open_case(
         CaseDraft(
             exchange=exchange.id,
-            fingerprint=fingerprint(exchange, key),
-            tenant=exchange.principal.tenant,
-            app=exchange.principal.app,
-            principal=exchange.principal.ref,
+            fingerprint=fingerprint(exchange, key, phase=verdict.phase, policy=exchange.policy.digest),
+            tenant=principal.tenant,
+            app=principal.app,
+            principal=principal.ref,
+            user=principal.user,
             phase=verdict.phase,
             policy=verdict.policy,
             rules=verdict.reasons,
@@ -32,19 +44,116 @@ async def open_case(
             question=exchange.call.prompt.question,
             candidate=candidate,
             passages=exchange.shown,
+            request=encode_body(exchange.call.prompt.body).decode(),
+            fields={**exchange.fields, **answer_facts(exchange)},
+            lifts=exchange.approval.lifts if exchange.approval else frozenset(),
         )
     )
     exchange.case = receipt.id
-    exchange.case_expires = receipt.expires.isoformat().replace("+00:00", "Z")
+    exchange.case_expires = _utc(receipt.expires)
     return receipt
 
 
-def fingerprint(exchange: Exchange, key: bytes) -> str:
-    """A keyed digest of who asked what: the same request of the same principal has the same one. Transport
-    (`stream`) does not count, since a client may retry in the other mode."""
+def answer_facts(exchange: Exchange) -> dict[str, FieldValue]:
+    """What rules on an answer may ask besides the request's own facts."""
+    return {
+        "retrieval.status": exchange.retrieval.status.value,
+        "retrieval.passages": len(exchange.shown),
+    }
+
+
+def fingerprint(exchange: Exchange, key: bytes, *, phase: Phase, policy: str) -> str:
+    """A keyed digest of who asked what under which policies: the same request of the same principal has the same one.
+    Transport (`stream`) does not count, since a client may retry in the other mode."""
     body = {name: value for name, value in exchange.call.prompt.body.items() if not name.startswith("stream")}
     digest = hashlib.blake2b(key=key, digest_size=32)
-    for part in (exchange.principal.ref, exchange.policy.digest):
+    for part in (exchange.principal.ref, policy, phase.value):
         digest.update(len(part).to_bytes(4, "big") + part.encode())
     digest.update(encode_body(body))
     return digest.hexdigest()
+
+
+async def resume(desk: CaseDesk, exchange: Exchange, key: bytes) -> Approval:
+    """Find the approval that the request names, and note it on the exchange. One that was given under other policies
+    goes back to its queue. Raises `RequestError` for a case that is not approved or was opened by another request."""
+    approval = await desk.approval(exchange.call.case, exchange.principal)
+    exchange.case, exchange.case_expires = approval.case, _utc(approval.expires)
+    asked = fingerprint(exchange, key, phase=approval.phase, policy=approval.policy)
+    if asked != approval.fingerprint:
+        raise RequestError(
+            "the case belongs to another request: send the same body again", code="case_binding", status=409
+        )
+    if approval.delivered is None and approval.policy != exchange.policy.digest:
+        await requeue(desk, exchange, approval, "policy_changed", key)
+        raise RequestError(
+            "the policies have changed since the approval: the case is decided again", code="case_requeued", status=409
+        )
+    exchange.approval = approval
+    return approval
+
+
+async def requeue(desk: CaseDesk, exchange: Exchange, approval: Approval, reason: str, key: bytes) -> None:
+    """Send the case back to its queue, bound to what holds now."""
+    policy = exchange.policy.digest
+    now = fingerprint(exchange, key, phase=approval.phase, policy=policy)
+    await desk.requeue(approval, exchange.principal, reason=reason, policy=policy, fingerprint=now)
+
+
+def lifted(verdict: Verdict, lifts: Iterable[str], case: str) -> Verdict:
+    """The verdict without the escalations that an approval covers. All else stays: redactions, refusals, and the
+    escalations of other rules."""
+    covered = frozenset(lifts)
+
+    def lift(outcome: RuleOutcome) -> RuleOutcome:
+        if outcome.effect is not Effect.ESCALATE or f"{verdict.phase.value}:{outcome.rule}" not in covered:
+            return outcome
+        return structs.replace(outcome, effect=Effect.ALLOW, exception=case)
+
+    outcomes = tuple(map(lift, verdict.outcomes))
+    if outcomes == verdict.outcomes:
+        return verdict
+    effect = strictest(*(outcome.effect for outcome in outcomes if outcome.mode is not RuleMode.SHADOW))
+    remaining = tuple(
+        one for one in verdict.obligations.escalations if f"{verdict.phase.value}:{one.rule}" not in covered
+    )
+    return structs.replace(
+        verdict,
+        outcomes=outcomes,
+        effect=effect,
+        obligations=structs.replace(verdict.obligations, escalations=remaining),
+        message=verdict.message if effect.stops else "",
+    )
+
+
+def still_held(approval: Approval, found: Retrieval) -> bool:
+    """Whether the requester may still see every passage that the model was shown, each as it was. `found` is what the
+    same search, with their access filter, finds for them now."""
+    if not approval.passages:
+        return True
+    if found.status is not RetrievalStatus.OK:
+        return False
+    now = {(passage.id, passage.revision) for passage in found.passages}
+    return all((passage.id, passage.revision) in now for passage in approval.passages)
+
+
+def held_reply(exchange: Exchange, approval: Approval) -> ModelReply:
+    """The approved answer in the shape of a model's."""
+    message: Body = {"role": "assistant", "content": approval.answer}
+    body: Body = {
+        "id": "",
+        "object": "chat.completion",
+        "created": int(exchange.call.started.timestamp()),
+        "model": exchange.call.prompt.model,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    }
+    return ModelReply(body=body, provider="case", model="edited" if approval.edited else "held")
+
+
+def facts_of(fields: Mapping[str, bool | int | str | tuple[str, ...]]) -> dict[str, FieldValue]:
+    """The facts of a sealed case as policies take them."""
+    return {name: frozenset(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+def _utc(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

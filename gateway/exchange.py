@@ -6,6 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct, field
 
+from gateway.domain.case import Approval
 from gateway.domain.passage import RETRIEVAL_OFF, Passage, Retrieval
 from gateway.domain.ports import AuditLog, CaseDesk, Inspecting, Policy, Retriever, Upstream
 from gateway.domain.principal import Principal
@@ -43,6 +44,7 @@ class Call(Struct, frozen=True, kw_only=True):
     exchange: str
     started: datetime
     skip_retrieval: bool = False  # asked for by the caller; obeyed only where the app's settings allow
+    case: str = ""  # the approved case that this request resumes
 
 
 class JudgedPassage(Struct, frozen=True, kw_only=True):
@@ -77,6 +79,7 @@ class Exchange(Struct, kw_only=True):
     case: str = ""
     case_expires: str = ""
     buffered: bool = False
+    approval: Approval | None = None  # of a human, for exactly this request
 
     @property
     def id(self) -> str:

@@ -23,6 +23,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import structs
 
+from gateway.delivery import delivered_reply, packed, unpacked
+from gateway.domain.case import Approval
 from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.domain.event import EventType
 from gateway.domain.model import Body, ModelReply, ModelRequest
@@ -36,7 +38,7 @@ from gateway.enforce.pseudonyms import PseudonymMap
 from gateway.enforce.redaction import Redactor
 from gateway.enforce.release import Cut, TextRelease
 from gateway.enforce.units import Granularity
-from gateway.escalation import open_case
+from gateway.escalation import CHANGED, answer_facts, held_reply, lifted, open_case, requeue, resume, still_held
 from gateway.exchange import Call, Exchange, JudgedPassage, Ports, tenant_key
 from gateway.record import intent
 from gateway.reply import Reply, blocked_reply, embedded_reply, stopped_reply, whole_reply
@@ -50,6 +52,9 @@ from gateway.wire.embeddings import inputs_of
 from gateway.wire.notices import notice
 
 _NO_SOURCES = "The sources needed to answer this cannot be reached right now. Please try again later."
+
+_UNREACHABLE = (RetrievalStatus.ERROR, RetrievalStatus.TIMEOUT)
+_CHANGED = "What this answer was approved for has changed. It is being checked again."
 
 
 class Pipeline:
@@ -85,7 +90,23 @@ class Pipeline:
             await self._settle_failure(exchange, f"exception:{type(error).__name__}")
             raise
 
+    async def judge_edit(self, facts: Mapping[str, FieldValue], text: str, lifts: frozenset[str]) -> tuple[str, ...]:
+        """Ids of the rules that stop an answer which a human wrote; empty if it may leave. `lifts` as in `Approval`."""
+        policy = self._ports.policy()
+        segment = Segment(index=0, text=text, provenance=Provenance.ASSISTANT)
+        seen = await self._ports.inspector.inspect(
+            [segment],
+            detectors=policy.required(Phase.ANSWER, facts),
+            timeouts=policy.timeouts(facts),
+            default_timeout_s=self._settings.inspection.timeout_s,
+        )
+        evidence = Evidence(phase=Phase.ANSWER, fields=facts, values=seen.values, runs=seen.runs)
+        verdict = lifted(policy.decide(evidence, now=self._ports.clock()), lifts, "")
+        return verdict.reasons if verdict.effect.stops else ()
+
     async def _answer(self, exchange: Exchange) -> Reply:
+        if exchange.call.case:
+            return await self._resume(exchange)
         body = await self._query(exchange)  # 3 to 6
         if exchange.stopped is None:
             await self._retrieve(exchange)  # 7 retrieve, 8 inspect and decide on each
@@ -100,6 +121,53 @@ class Pipeline:
         answer = await release.whole(model.body)  # 10 inspect and decide
         await settle(self._ports, exchange, EventType.OUTCOME, release=release, model=model)  # 11 settle
         return whole_reply(exchange, release, answer)
+
+    async def _resume(self, exchange: Exchange) -> Reply:
+        """The same path for a request that a human has approved: the escalations that the approval covers are lifted,
+        all else is judged anew. The model is asked only if the question itself had been held."""
+        cases, key = self._ports.cases, self._ports.hash_key
+        approval = await resume(cases, exchange, key)
+        if approval.delivered is not None:
+            await cases.redelivered(approval, exchange.principal, exchange=exchange.id)
+            return unpacked(approval.delivered, exchange)
+        body = await self._query(exchange)  # 3 to 6
+        if exchange.stopped is None and approval.answer is None:
+            await self._retrieve(exchange)  # 7, 8
+        elif exchange.stopped is None and not await self._holds_still(exchange, approval):
+            exchange.stop(Effect.REFUSE, CHANGED, message=_CHANGED)
+        if exchange.stopped is not None:
+            if exchange.retrieval.status not in _UNREACHABLE:  # which says nothing against the approval
+                await requeue(cases, exchange, approval, "judged_differently", key)
+            return await self._stop(exchange, stopped_reply)  # 11 settle
+        if approval.answer is None:
+            model = await self._ports.upstream.complete(self._request(exchange, body))  # 9 ask
+        else:
+            model = held_reply(exchange, approval)
+        release = AnswerRelease(self._plan(exchange))
+        answer = await release.whole(model.body)  # 10 inspect and decide
+        if approval.answer is not None and release.all_stopped:
+            await requeue(cases, exchange, approval, "judged_differently", key)
+            await settle(self._ports, exchange, EventType.OUTCOME, release=release, model=model)  # 11 settle
+            return unpacked(packed(whole_reply(exchange, release, answer)), exchange)
+        reply = delivered_reply(exchange, release, answer, edited=approval.edited)
+        kept = packed(reply)
+        delivered = await cases.deliver(approval, exchange.principal, exchange=exchange.id, answer=kept)
+        if delivered != kept:  # a racing request was faster: its answer is the one that counts
+            await self._settle_failure(exchange, "case_delivered")
+            return unpacked(delivered, exchange)
+        await settle(self._ports, exchange, EventType.OUTCOME, release=release, model=model)  # 11 settle
+        return unpacked(kept, exchange)
+
+    async def _holds_still(self, exchange: Exchange, approval: Approval) -> bool:
+        """Whether the caller may still see all that a held answer is made of; then the exchange has these passages."""
+        if not approval.passages:
+            return True
+        query = exchange.redactor.pseudonyms.without_tokens(exchange.question)
+        exchange.retrieval = await self._ports.retriever.retrieve(exchange.principal, query)
+        if not still_held(approval, exchange.retrieval):
+            return False
+        exchange.passages = [await self._judge_passage(exchange, passage) for passage in approval.passages]
+        return all(judged.kept for judged in exchange.passages)
 
     async def _embed(self, exchange: Exchange) -> Reply:
         body = await self._query(exchange)  # 3 to 6
@@ -160,7 +228,9 @@ class Pipeline:
     ) -> Verdict:
         fields = {**exchange.fields, **more} if more else exchange.fields
         evidence = Evidence(phase=phase, fields=fields, values=seen.values, runs=seen.runs)
-        return exchange.policy.decide(evidence, now=self._ports.clock())
+        verdict = exchange.policy.decide(evidence, now=self._ports.clock())
+        approval = exchange.approval
+        return lifted(verdict, approval.lifts, approval.case) if approval else verdict
 
     def _enforce(self, exchange: Exchange, verdict: Verdict) -> Body:
         """Apply the query's verdict to the body. A redaction that no edit can carry out stops the exchange."""
@@ -244,10 +314,7 @@ class Pipeline:
 
     def _plan(self, exchange: Exchange) -> AnswerPlan:
         policy, fields = exchange.policy, exchange.fields
-        facts: dict[str, FieldValue] = {
-            "retrieval.status": exchange.retrieval.status.value,
-            "retrieval.passages": len(exchange.shown),
-        }
+        facts = answer_facts(exchange)
         exchange.buffered = bool(policy.whole_answer_rules(fields))
         cut = (
             Cut(granularity=Granularity.WHOLE)

@@ -1,5 +1,6 @@
 """An escalated exchange that waits for a human, and who may see what of it."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -11,6 +12,8 @@ from gateway.domain.text import outline
 from gateway.domain.vocabulary import Phase
 
 REVIEWER: Final = "reviewer"
+REASON: Final = re.compile(r"\w[\w .:/#-]{1,79}")
+"""Why somebody acts: a code, a ticket or a few plain words. It stays readable in the log, so it is no free text."""
 
 
 class CaseState(StrEnum):

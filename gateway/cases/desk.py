@@ -1,28 +1,50 @@
-"""Takes in escalations (port `CaseDesk`): the audit event first, then the case."""
+"""Takes in escalations and gives approvals out (port `CaseDesk`): the audit event first, then the case."""
 
 from collections.abc import Callable
+from datetime import datetime
 
-from gateway.cases.case import Case
-from gateway.cases.store import SqliteCaseStore
-from gateway.cases.terms import new_case
-from gateway.domain.case import CaseDraft, CaseReceipt
+from gateway.cases import machine
+from gateway.cases.case import Case, CaseContent, CaseState, SealedPassage, is_requester
+from gateway.cases.machine import Actor
+from gateway.cases.store import CaseText, SqliteCaseStore
+from gateway.cases.terms import new_case, person_of, rebound
+from gateway.cases.transitions import Transitions
+from gateway.domain.case import Approval, CaseDraft, CaseReceipt
+from gateway.domain.errors import GuardUnavailable, RequestError
 from gateway.domain.event import EventDraft, EventType
+from gateway.domain.passage import Passage
 from gateway.domain.ports import AuditLog
+from gateway.domain.principal import Principal
+from gateway.domain.vocabulary import Phase
+
+DELIVERY = "delivery"
+EDIT = "edit"
 
 
 class AuditedCaseDesk:
-    """Opens cases. `key` is the 32-byte key for `Purpose.CASE_BINDING`; `ids` gives unique, unguessable ids: an id is
-    what a client polls with.
+    """Opens cases and delivers approved ones. `key` is the 32-byte key for `Purpose.CASE_BINDING`; `ids` gives
+    unique, unguessable ids: an id is what a client polls with.
 
     When the same request comes twice at the same moment, one case is stored and both callers get it; the log may
     then hold a `case.opened` of a case that never came to be, and names the real one in the exchange's outcome.
     """
 
-    def __init__(self, store: SqliteCaseStore, audit: AuditLog, *, key: bytes, ids: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        store: SqliteCaseStore,
+        audit: AuditLog,
+        transitions: Transitions,
+        *,
+        key: bytes,
+        ids: Callable[[], str],
+        clock: Callable[[], datetime],
+    ) -> None:
         self._store = store
         self._audit = audit
+        self._transitions = transitions
         self._key = key
         self._ids = ids
+        self._clock = clock
 
     async def open_case(self, draft: CaseDraft) -> CaseReceipt:
         """Raises `GuardUnavailable` if the event or the case may not be durable."""
@@ -31,8 +53,135 @@ class AuditedCaseDesk:
             return _receipt(found, existing=True)
         case = new_case(f"case_{self._ids()}", draft, self._key)
         await self._audit.append(_opened(case))
-        stored = await self._store.add(case, draft)
+        notices = tuple(self._transitions.announce(case, EventType.CASE_OPENED, case.opened))
+        stored = await self._store.add(case, draft, notices=notices)
         return _receipt(stored.case, existing=stored.existing)
+
+    async def approval(self, case: str, principal: Principal) -> Approval:
+        """As the port says."""
+        found = await self._own(case, principal)
+        if self._clock() >= found.expires:
+            raise RequestError("the case has expired: send the request again", code="case_expired", status=410)
+        texts = await self._store.texts(found)
+        delivered = _latest(texts, DELIVERY)
+        if found.state not in _GRANTED and not (found.course.delivery and delivered is not None):
+            message = f"the case is `{found.state.value}`: poll it until it is approved"
+            raise RequestError(message, code="case_not_approved", status=409)
+        if found.course.delivery and delivered is None:
+            raise GuardUnavailable("a case was delivered, and its answer is missing: the case store was altered")
+        content = await self._store.sealed_content(found)
+        if content is None:
+            raise RequestError("the content of the case was erased", code="case_erased", status=410)
+        return _approval(found, content, texts, delivered)
+
+    async def requeue(
+        self, approval: Approval, principal: Principal, *, reason: str, policy: str, fingerprint: str
+    ) -> None:
+        """As the port says."""
+        case = await self._own(approval.case, principal)
+        binding = rebound(case.binding, (reason, policy, fingerprint), self._key)
+        command = machine.Requeue(reason, policy, fingerprint, binding)
+        await self._transitions.move(case, command, self._requester(case))
+
+    async def deliver(self, approval: Approval, principal: Principal, *, exchange: str, answer: bytes) -> bytes:
+        """As the port says."""
+        try:
+            await self._consume(approval, principal, exchange, answer)
+        except RequestError:
+            earlier = await self._delivered(approval.case, principal)
+            if earlier is None:
+                raise
+            return earlier
+        return answer
+
+    async def redelivered(self, approval: Approval, principal: Principal, *, exchange: str) -> None:
+        """As the port says."""
+        case = await self._own(approval.case, principal)
+        await self._audit.append(
+            EventDraft(
+                type=EventType.CASE_REDELIVERED,
+                request=exchange,
+                tenant=case.tenant,
+                app=case.app,
+                principal=principal.ref,
+                body={"case": case.id, "binding": case.binding, "delivery": case.course.delivery},
+            )
+        )
+
+    async def _consume(self, approval: Approval, principal: Principal, exchange: str, answer: bytes) -> None:
+        case = await self._own(approval.case, principal)
+        if case.revision != approval.revision:
+            raise RequestError("the case was changed meanwhile: try again", code="case_changed", status=409)
+        requester = self._requester(case)
+        if case.state is not CaseState.RELEASABLE:
+            case = await self._transitions.move(case, machine.Confirm(), requester)
+        text = CaseText(kind=DELIVERY, number=1, text=answer.decode())
+        await self._transitions.move(case, machine.Deliver(exchange), requester, texts=(text,))
+
+    async def _own(self, case_id: str, principal: Principal) -> Case:
+        case = await self._store.find(case_id)
+        if case is None or not is_requester(case, principal):
+            raise RequestError("there is no such case for this key", code="case_not_found", status=404)
+        return case
+
+    async def _delivered(self, case_id: str, principal: Principal) -> bytes | None:
+        case = await self._own(case_id, principal)
+        return _latest(await self._store.texts(case), DELIVERY) if case.course.delivery else None
+
+    def _requester(self, case: Case) -> Actor:
+        return Actor(person=case.course.person, ref=case.principal, requests=True)
+
+
+_GRANTED = frozenset({CaseState.APPROVED, CaseState.OVERTURNED, CaseState.RELEASABLE})
+
+
+def actor_of(case: Case, principal: Principal, key: bytes) -> Actor:
+    """The principal as the state machine sees them. `key` is that for `Purpose.CASE_BINDING`."""
+    return Actor(
+        person=person_of(principal.tenant, principal.user, key),
+        ref=principal.ref,
+        roles=principal.roles,
+        requests=is_requester(case, principal),
+    )
+
+
+def _approval(case: Case, content: CaseContent, texts: list[CaseText], delivered: bytes | None) -> Approval:
+    edited = next((text.text for text in texts if (text.kind, text.number) == (EDIT, case.course.text)), None)
+    if case.course.text and edited is None:
+        raise GuardUnavailable("an edited answer is missing: the case store was altered")
+    candidate = content.candidate if edited is None else edited
+    return Approval(
+        case=case.id,
+        revision=case.revision,
+        fingerprint=case.fingerprint,
+        policy=case.policy,
+        phase=case.phase,
+        expires=case.expires,
+        lifts=frozenset(f"{case.phase.value}:{rule}" for rule in case.rules) | frozenset(case.course.lifts),
+        answer=candidate if case.phase is Phase.ANSWER else None,
+        edited=edited is not None,
+        passages=tuple(_passage(one) for one in content.passages),
+        request=content.request,
+        delivered=delivered,
+    )
+
+
+def _passage(sealed: SealedPassage) -> Passage:
+    doc, _, number = sealed.id.rpartition("#")
+    return Passage(
+        doc=doc,
+        number=int(number),
+        revision=sealed.revision,
+        title=sealed.title,
+        section=sealed.section,
+        text=sealed.text,
+        source=sealed.source,
+        access=frozenset(sealed.access),
+    )
+
+
+def _latest(texts: list[CaseText], kind: str) -> bytes | None:
+    return next((text.text.encode() for text in reversed(texts) if text.kind == kind), None)
 
 
 def _receipt(case: Case, *, existing: bool) -> CaseReceipt:

@@ -7,7 +7,7 @@ machine. Content is sealed with the id and the binding of its case, so that it c
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,32 +17,16 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from gateway.cases.case import UNDECIDED, Case, CaseContent, CaseState, Operator, Reader, may_open, may_see
+from gateway.cases.rows import COLUMNS, UNDECIDED_SQL, VERSION, case_of, migrate, row_of
 from gateway.cases.terms import content_of
 from gateway.domain.case import CaseDraft
 from gateway.domain.errors import GuardUnavailable
 from gateway.domain.sealing import Sealer
-from gateway.domain.vocabulary import Phase
+from gateway.domain.text import outline
 
-_VERSION: Final = 1
 _BUSY_TIMEOUT_S: Final = 5.0
 _MOST_LISTED: Final = 1_000
-_COLUMNS: Final = (
-    "id, state, tenant, app, principal, exchange, phase, queue, approvals, rules, policy, opened, due, expires, "
-    "fingerprint, binding, revision"
-)
-_UNDECIDED_SQL: Final = ", ".join(f"'{state.value}'" for state in sorted(UNDECIDED))
-_SCHEMA: Final = (
-    """CREATE TABLE cases (
-      id TEXT PRIMARY KEY, state TEXT NOT NULL, tenant TEXT NOT NULL, app TEXT NOT NULL, principal TEXT NOT NULL,
-      exchange TEXT NOT NULL, phase TEXT NOT NULL, queue TEXT NOT NULL, approvals INTEGER NOT NULL,
-      rules TEXT NOT NULL, policy TEXT NOT NULL, opened TEXT NOT NULL, due TEXT NOT NULL, expires TEXT NOT NULL,
-      fingerprint TEXT NOT NULL, binding TEXT NOT NULL, revision INTEGER NOT NULL, content BLOB
-    ) STRICT""",
-    f"CREATE UNIQUE INDEX undecided_request ON cases (fingerprint) WHERE state IN ({_UNDECIDED_SQL})",
-    "CREATE INDEX by_binding ON cases (binding)",
-    "CREATE INDEX by_queue ON cases (tenant, state, due)",
-    f"PRAGMA user_version = {_VERSION}",
-)
+_AT_ONCE: Final = 200
 
 T = TypeVar("T")
 
@@ -52,6 +36,40 @@ class Stored(msgspec.Struct, frozen=True):
 
     case: Case
     existing: bool
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a case's history; `event` is the audit event that was written before it."""
+
+    revision: int
+    at: datetime
+    command: str
+    before: CaseState
+    after: CaseState
+    actor: str  # Principal.ref, or `gateway` for the clock
+    reason: str
+    event: str
+
+
+class CaseText(msgspec.Struct, frozen=True, kw_only=True):
+    """A text that came to a case after it was opened; sealed. `number` counts the texts of a kind from 1."""
+
+    kind: str  # "edit" | "question" | "reply" | "delivery"
+    number: int
+    text: str
+
+    def __repr__(self) -> str:
+        return f"CaseText({self.kind}, {self.number}, {outline(self.text)})"
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook call that is due. `payload` is its body, without content of the case."""
+
+    id: str
+    target: str
+    payload: str
+    attempts: int = 0
+    next_at: datetime
 
 
 class SqliteCaseStore:
@@ -81,11 +99,11 @@ class SqliteCaseStore:
                 raise
         return cls(db, path, key)
 
-    async def add(self, case: Case, draft: CaseDraft) -> Stored:
+    async def add(self, case: Case, draft: CaseDraft, *, notices: Sequence[Notice] = ()) -> Stored:
         """Store a new case with the texts of its draft, or find the undecided one of the same request."""
         content = msgspec.json.encode(content_of(draft))
         sealed = self._sealer.seal(content, _context(case))
-        return await self._run(lambda: self._add(case, sealed))
+        return await self._run(lambda: self._add(case, sealed, notices))
 
     async def get(self, case_id: str, reader: Reader) -> Case | None:
         """The case, or `None` if there is none that this reader may know of."""
@@ -94,7 +112,7 @@ class SqliteCaseStore:
 
     async def find_undecided(self, fingerprint: str) -> Case | None:
         """The undecided case of this request."""
-        condition = f"fingerprint = ? AND state IN ({_UNDECIDED_SQL})"
+        condition = f"fingerprint = ? AND state IN ({UNDECIDED_SQL})"
         return await self._run(lambda: self._one(condition, fingerprint))
 
     async def find_by_binding(self, binding: str) -> Case | None:
@@ -118,6 +136,68 @@ class SqliteCaseStore:
         The caller records the reading first (`body.read`). Raises `UnsealError` for content that was altered."""
         return await self._run(lambda: self._content(case_id, reader))
 
+    async def find(self, case_id: str) -> Case | None:
+        """The case, whoever asks. Only for the gateway itself."""
+        return await self._run(lambda: self._one("id = ?", case_id))
+
+    async def move(
+        self, case: Case, step: Step, *, texts: Sequence[CaseText] = (), notices: Sequence[Notice] = ()
+    ) -> bool:
+        """Write the next revision of a case, with its history, texts and notices, all or nothing. False if the stored
+        revision is not the one before: somebody else was faster."""
+        sealed = [
+            (case.id, text.kind, text.number, self._sealer.seal(text.text.encode(), _text_context(case, text)))
+            for text in texts
+        ]
+        return await self._run(lambda: self._move(case, step, sealed, notices))
+
+    async def history(self, case_id: str) -> list[Step]:
+        """What happened to a case, oldest first."""
+        return await self._run(lambda: self._history(case_id))
+
+    async def texts(self, case: Case) -> list[CaseText]:
+        """The texts that came later, in the order of kind and number. The caller has checked who reads, and recorded
+        it. Raises `UnsealError`."""
+        return await self._run(lambda: self._texts(case))
+
+    async def sealed_content(self, case: Case) -> CaseContent | None:
+        """The texts of the case at opening, for delivery to its requester. Raises `UnsealError`."""
+        return await self._run(lambda: self._content(case.id, Operator()))
+
+    async def due(self, now: datetime) -> list[Case]:
+        """Cases that the clock may have to move: late, no longer leased, or over and expired. Earliest due first."""
+        sql = (
+            f"SELECT {COLUMNS} FROM cases WHERE coalesce(julianday(json_extract(course, '$.leased')), 0) "  # noqa: S608 names of ours
+            "<= julianday(:now) AND ((state IN ('queued', 'waiting_info', 'await_second', 'adjudication', 'appealed') "
+            "AND due <= :now) OR state = 'in_review' OR (state NOT IN ('closed', 'withdrawn') AND expires <= :now)) "
+            f"ORDER BY due LIMIT {_AT_ONCE}"
+        )
+        return await self._run(
+            lambda: [case_of(row) for row in self._db.execute(sql, {"now": now.isoformat()}).fetchall()]
+        )
+
+    async def notices(self, now: datetime) -> list[Notice]:
+        """Webhook calls that are due, oldest first."""
+        sql = f"SELECT id, target, payload, attempts, next_at FROM outbox WHERE next_at <= ? ORDER BY next_at LIMIT {_AT_ONCE}"  # noqa: S608, E501
+        rows = await self._run(lambda: self._db.execute(sql, (now.isoformat(),)).fetchall())
+        return [
+            Notice(id=row[0], target=row[1], payload=row[2], attempts=row[3], next_at=datetime.fromisoformat(row[4]))
+            for row in rows
+        ]
+
+    async def postpone(self, notice: Notice) -> None:
+        """Keep a notice whose call failed, with its new count and time."""
+        await self._run(
+            lambda: self._db.execute(
+                "UPDATE outbox SET attempts = ?, next_at = ? WHERE id = ?",
+                (notice.attempts, notice.next_at.isoformat(), notice.id),
+            )
+        )
+
+    async def forget(self, notice: Notice) -> None:
+        """Drop a notice that was taken, or that nobody will take."""
+        await self._run(lambda: self._db.execute("DELETE FROM outbox WHERE id = ?", (notice.id,)))
+
     def close(self) -> None:
         """Finish what runs and close the file."""
         self._thread.shutdown(wait=True)
@@ -130,20 +210,98 @@ class SqliteCaseStore:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
 
-    def _add(self, case: Case, sealed: bytes) -> Stored:
+    def _add(self, case: Case, sealed: bytes, notices: Sequence[Notice]) -> Stored:
         with _transaction(self._db):
-            existing = self._one(f"fingerprint = ? AND state IN ({_UNDECIDED_SQL})", case.fingerprint)
+            existing = self._one(f"fingerprint = ? AND state IN ({UNDECIDED_SQL})", case.fingerprint)
             if existing is not None:
                 return Stored(existing, existing=True)
-            places = ", ".join("?" * (_COLUMNS.count(",") + 2))
-            sql = f"INSERT INTO cases ({_COLUMNS}, content) VALUES ({places})"  # noqa: S608 names of ours
-            self._db.execute(sql, (*_row(case), sealed))
+            places = ", ".join("?" * (COLUMNS.count(",") + 2))
+            sql = f"INSERT INTO cases ({COLUMNS}, content) VALUES ({places})"  # noqa: S608 names of ours
+            self._db.execute(sql, (*row_of(case), sealed))
+            self._put_notices(notices)
         return Stored(case, existing=False)
 
+    def _move(
+        self, case: Case, step: Step, sealed: list[tuple[str, str, int, bytes]], notices: Sequence[Notice]
+    ) -> bool:
+        with _transaction(self._db):
+            try:
+                done = self._db.execute(
+                    "UPDATE cases SET state = ?, queue = ?, policy = ?, due = ?, fingerprint = ?, binding = ?, "
+                    "revision = ?, course = ? WHERE id = ? AND revision = ?",
+                    (
+                        case.state.value,
+                        case.queue,
+                        case.policy,
+                        case.due.isoformat(),
+                        case.fingerprint,
+                        case.binding,
+                        case.revision,
+                        msgspec.json.encode(case.course).decode(),
+                        case.id,
+                        case.revision - 1,
+                    ),
+                )
+            except sqlite3.IntegrityError:  # the request as it is now has another undecided case
+                return False
+            if done.rowcount != 1:
+                return False
+            self._db.execute(
+                "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    case.id,
+                    step.revision,
+                    step.at.isoformat(),
+                    step.command,
+                    step.before.value,
+                    step.after.value,
+                    step.actor,
+                    step.reason,
+                    step.event,
+                ),
+            )
+            self._db.executemany("INSERT INTO texts VALUES (?, ?, ?, ?)", sealed)
+            self._put_notices(notices)
+        return True
+
+    def _put_notices(self, notices: Sequence[Notice]) -> None:
+        self._db.executemany(
+            "INSERT INTO outbox VALUES (?, ?, ?, ?, ?)",
+            [(one.id, one.target, one.payload, one.attempts, one.next_at.isoformat()) for one in notices],
+        )
+
+    def _history(self, case_id: str) -> list[Step]:
+        sql = (
+            "SELECT revision, at, command, before, after, actor, reason, event FROM history WHERE case_id = ? "
+            "ORDER BY revision"
+        )
+        return [
+            Step(
+                revision=row[0],
+                at=datetime.fromisoformat(row[1]),
+                command=row[2],
+                before=CaseState(row[3]),
+                after=CaseState(row[4]),
+                actor=row[5],
+                reason=row[6],
+                event=row[7],
+            )
+            for row in self._db.execute(sql, (case_id,))
+        ]
+
+    def _texts(self, case: Case) -> list[CaseText]:
+        sql = "SELECT kind, number, sealed FROM texts WHERE case_id = ? ORDER BY kind, number"
+        found = []
+        for kind, number, sealed in self._db.execute(sql, (case.id,)):
+            place = CaseText(kind=kind, number=number, text="")
+            text = self._sealer.open(sealed, _text_context(case, place)).decode()
+            found.append(msgspec.structs.replace(place, text=text))
+        return found
+
     def _one(self, condition: str, value: str) -> Case | None:
-        sql = f"SELECT {_COLUMNS} FROM cases WHERE {condition} ORDER BY opened DESC LIMIT 1"  # noqa: S608 conditions of ours
+        sql = f"SELECT {COLUMNS} FROM cases WHERE {condition} ORDER BY opened DESC LIMIT 1"  # noqa: S608 conditions of ours
         row = self._db.execute(sql, (value,)).fetchone()
-        return _case(row) if row else None
+        return case_of(row) if row else None
 
     def _list_cases(
         self, reader: Reader, tenant: str, queue: str, states: frozenset[CaseState], limit: int
@@ -157,10 +315,10 @@ class SqliteCaseStore:
             if value:
                 conditions.append(f"{column} = ?")
                 values.append(value)
-        sql = f"SELECT {_COLUMNS} FROM cases WHERE {' AND '.join(conditions)} ORDER BY due, id"  # noqa: S608 as above
+        sql = f"SELECT {COLUMNS} FROM cases WHERE {' AND '.join(conditions)} ORDER BY due, id"  # noqa: S608 as above
         found = []
         for row in self._db.execute(sql, values):
-            case = _case(row)
+            case = case_of(row)
             if may_see(case, reader):
                 found.append(case)
                 if len(found) >= limit:
@@ -168,62 +326,22 @@ class SqliteCaseStore:
         return found
 
     def _content(self, case_id: str, reader: Reader) -> CaseContent | None:
-        sql = f"SELECT {_COLUMNS}, content FROM cases WHERE id = ?"  # noqa: S608 names of ours
+        sql = f"SELECT {COLUMNS}, content FROM cases WHERE id = ?"  # noqa: S608 names of ours
         row = self._db.execute(sql, (case_id,)).fetchone()
         if row is None or row[-1] is None:
             return None
-        case = _case(row[:-1])
+        case = case_of(row[:-1])
         if not may_open(case, reader):
             return None
         return msgspec.json.decode(self._sealer.open(row[-1], _context(case)), type=CaseContent)
 
 
+def _text_context(case: Case, text: CaseText) -> bytes:
+    return msgspec.json.encode(["case-text", case.id, case.tenant, case.course.origin, text.kind, text.number])
+
+
 def _context(case: Case) -> bytes:
-    return msgspec.json.encode(["case", case.id, case.tenant, case.binding])
-
-
-def _row(case: Case) -> tuple[Any, ...]:
-    return (
-        case.id,
-        case.state.value,
-        case.tenant,
-        case.app,
-        case.principal,
-        case.exchange,
-        case.phase.value,
-        case.queue,
-        case.approvals,
-        msgspec.json.encode(case.rules).decode(),
-        case.policy,
-        case.opened.isoformat(),
-        case.due.isoformat(),
-        case.expires.isoformat(),
-        case.fingerprint,
-        case.binding,
-        case.revision,
-    )
-
-
-def _case(row: tuple[Any, ...]) -> Case:
-    return Case(
-        id=row[0],
-        state=CaseState(row[1]),
-        tenant=row[2],
-        app=row[3],
-        principal=row[4],
-        exchange=row[5],
-        phase=Phase(row[6]),
-        queue=row[7],
-        approvals=row[8],
-        rules=msgspec.json.decode(row[9], type=tuple[str, ...]),
-        policy=row[10],
-        opened=datetime.fromisoformat(row[11]),
-        due=datetime.fromisoformat(row[12]),
-        expires=datetime.fromisoformat(row[13]),
-        fingerprint=row[14],
-        binding=row[15],
-        revision=row[16],
-    )
+    return msgspec.json.encode(["case", case.id, case.tenant, case.course.origin])
 
 
 @contextmanager
@@ -248,12 +366,8 @@ def _unavailable_on_error(path: Path) -> Iterator[None]:
 
 def _create_or_check(db: sqlite3.Connection, path: Path) -> None:
     with _transaction(db):
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            for statement in _SCHEMA:
-                db.execute(statement)
-            version = _VERSION
-    if version != _VERSION:
+        version = migrate(db)
+    if version != VERSION:
         raise GuardUnavailable(
-            f"the case store `{path}` has format {version}, not {_VERSION}: use a gateway that knows it"
+            f"the case store `{path}` has format {version}, not {VERSION}: use a gateway that knows it"
         )

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from gateway.cases.case import UNDECIDED, Case, CaseContent, CaseState, Operator
+from gateway.cases.case import REASON, UNDECIDED, Case, CaseContent, CaseState, Operator
 from gateway.cases.store import SqliteCaseStore
 from gateway.commands.timeline import printable
 from gateway.domain.errors import GatewayError
@@ -24,7 +23,6 @@ from gateway.domain.sealing import MasterKey, Purpose
 CASES_FILE: Final = "cases.db"
 MASTER_KEY_FILE: Final = "master.key"
 _OPERATOR: Final = Operator()
-_REASON: Final = re.compile(r"\w[\w .:/#-]{2,79}")  # stays readable in the log, so it may not be free text
 T = TypeVar("T")
 
 _data_dir = click.option(
@@ -87,7 +85,7 @@ def list_cases(
 @click.pass_context
 def show(context: click.Context, *, case_id: str, reveal: bool, reason: str, data_dir: Path | None, form: str) -> None:
     """Show a case; its content only with --reveal and a reason, which the audit log keeps."""
-    if reveal and not _REASON.fullmatch(reason):
+    if reveal and not REASON.fullmatch(reason):
         raise click.UsageError(
             "`--reveal` opens sealed content: give `--reason`, a code, a ticket or a few plain words"
         )

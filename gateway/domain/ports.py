@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.domain.case import CaseDraft, CaseReceipt
+from gateway.domain.case import Approval, CaseDraft, CaseReceipt
 from gateway.domain.event import EventDraft, Receipt
 from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.passage import Retrieval
@@ -103,6 +103,26 @@ class CaseDesk(Protocol):
 
     async def open_case(self, draft: CaseDraft) -> CaseReceipt:
         """Open a case, or find the open one that the same request opened before."""
+        ...
+
+    async def approval(self, case: str, principal: Principal) -> Approval:
+        """The approval of the requester's own case. Raises `RequestError`: 404 for a case that is not theirs, 409 for
+        one that is not approved, 410 for one that has expired."""
+        ...
+
+    async def requeue(
+        self, approval: Approval, principal: Principal, *, reason: str, policy: str, fingerprint: str
+    ) -> None:
+        """Send a case back to its queue because what the approval was given for has changed."""
+        ...
+
+    async def deliver(self, approval: Approval, principal: Principal, *, exchange: str, answer: bytes) -> bytes:
+        """Consume the approval, once: the answer as it is delivered, which is an earlier one if the approval was
+        consumed meanwhile. Durable before it returns. Raises `RequestError` if it holds no more."""
+        ...
+
+    async def redelivered(self, approval: Approval, principal: Principal, *, exchange: str) -> None:
+        """Record that the delivered answer goes to its requester again."""
         ...
 
 

@@ -53,6 +53,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     body: dict[str, object]
     started: datetime
     skip_retrieval: bool
+    case: str = ""  # the approved case that the request resumes
+    reason: str = ""  # why sealed content is to be opened
 
     def __repr__(self) -> str:
         return f"Entry({self.exchange})"
@@ -119,6 +121,8 @@ class Door:
                         body=body,
                         started=started,
                         skip_retrieval=header(scope, b"x-gateway-retrieval").lower() == "off",
+                        case=header(scope, b"x-gateway-case"),
+                        reason=header(scope, b"x-gateway-reason"),
                     )
                     reply = await serve(entry)
                     status, decision = reply.status, reply.headers.get("x-gateway-decision", "")

@@ -34,16 +34,17 @@ class OpenAiWire:
         self._embedding_models = tuple(model.name for model in settings.embeddings)
 
     async def chat_completions(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def serve(entry: Entry) -> Reply:
-            prompt = read_prompt(
-                entry.body,
-                max_messages=self._settings.server.max_messages,
-                max_text_chars=self._settings.server.max_text_chars,
-            )
-            _check_model(prompt.model, self._chat_models, entry.principal)
-            return await self._pipeline.answer(_call("/v1/chat/completions", entry, prompt))
+        await self._door.run(scope, receive, send, method="POST", serve=self.chat)
 
-        await self._door.run(scope, receive, send, method="POST", serve=serve)
+    async def chat(self, entry: Entry) -> Reply:
+        """Answer a chat request that was let in. Raises `RequestError` and what the pipeline raises."""
+        prompt = read_prompt(
+            entry.body,
+            max_messages=self._settings.server.max_messages,
+            max_text_chars=self._settings.server.max_text_chars,
+        )
+        _check_model(prompt.model, self._chat_models, entry.principal)
+        return await self._pipeline.answer(_call("/v1/chat/completions", entry, prompt))
 
     async def embeddings(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def serve(entry: Entry) -> Reply:
@@ -84,6 +85,7 @@ def _call(route: str, entry: Entry, prompt: Any) -> Call:
         exchange=entry.exchange,
         started=entry.started,
         skip_retrieval=entry.skip_retrieval,
+        case=entry.case,
     )
 
 

@@ -22,6 +22,7 @@ def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
     retrieval = settings.retrieval
     if retrieval.weaviate_api_key and not is_reference(retrieval.weaviate_api_key):
         yield _literal_secret(document.node(retrieval, "weaviate_api_key"))
+    yield from _webhook_faults(document)
     names = {model.name for model in settings.models}
     for index, name in enumerate(retrieval.models):
         if name != "*" and name not in names:
@@ -57,14 +58,33 @@ def _url_faults(node: Node, model: AnyModel) -> Iterator[Fault]:
     if not model.base_url:
         yield node.fault("SET011", f"model {quoted(model.name)} has no `base_url`: add it, `https://host/v1`")
         return
-    try:
-        url = urlsplit(model.base_url)
-        sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-        plain = not (url.username or url.password or url.query or url.fragment)
-    except ValueError:
-        sound = plain = False
-    if not sound or not plain:  # the address is not shown: it may hold a password
+    if not _is_plain_address(model.base_url):  # the address is not shown: it may hold a password
         yield node.fault("SET011", "`base_url` must be `http://` or `https://`, a host and a path, and nothing else")
+
+
+def _is_plain_address(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    return sound and not (url.username or url.password or url.query or url.fragment)
+
+
+def _webhook_faults(document: Document[Settings]) -> Iterator[Fault]:
+    seen: set[str] = set()
+    for webhook in document.value.cases.webhooks:
+        if webhook.name in seen:
+            yield document.node(webhook, "name").fault(
+                "SET010", f"a second webhook is named {quoted(webhook.name)}: rename one of the two"
+            )
+        seen.add(webhook.name)
+        if not is_reference(webhook.secret):
+            yield _literal_secret(document.node(webhook, "secret"))
+        if not _is_plain_address(webhook.url):
+            yield document.node(webhook, "url").fault(
+                "SET011", "`url` must be `http://` or `https://`, a host and a path, and nothing else"
+            )
 
 
 def _fallback_faults(document: Document[Settings]) -> Iterator[Fault]:

@@ -101,3 +101,4 @@ def _references(settings: Settings) -> Iterator[str]:
     yield from (model.api_key for model in settings.embeddings)
     yield settings.retrieval.weaviate_api_key
     yield settings.limits.redis_url
+    yield from (webhook.secret for webhook in settings.cases.webhooks)

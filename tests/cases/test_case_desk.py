@@ -1,11 +1,15 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from gateway.cases.case import Operator
 from gateway.cases.desk import AuditedCaseDesk
+from gateway.cases.transitions import Transitions
 from gateway.domain.errors import AuditUnavailable
 from gateway.domain.event import EventDraft, EventType, Receipt
 
 KEY = bytes(32)
+NOW = datetime(2026, 11, 24, 10, 5, tzinfo=UTC)
 
 
 class ListLog:
@@ -26,7 +30,8 @@ class FullLog:
 
 def desk(store, audit) -> AuditedCaseDesk:
     numbers = iter(range(100))
-    return AuditedCaseDesk(store, audit, key=KEY, ids=lambda: str(next(numbers)))
+    transitions = Transitions(store, audit, clock=lambda: NOW, announce=lambda *_: ())
+    return AuditedCaseDesk(store, audit, transitions, key=KEY, ids=lambda: str(next(numbers)), clock=lambda: NOW)
 
 
 async def test_a_case_is_recorded_and_then_stored(store, draft) -> None:

@@ -5,8 +5,8 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from gateway.domain.case import CaseDraft, CaseReceipt
-from gateway.domain.errors import AuditUnavailable, GuardUnavailable, UpstreamError
+from gateway.domain.case import Approval, CaseDraft, CaseReceipt
+from gateway.domain.errors import AuditUnavailable, GuardUnavailable, RequestError, UpstreamError
 from gateway.domain.event import EventDraft, EventType, Receipt
 from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.passage import Passage, Retrieval, RetrievalStatus
@@ -172,6 +172,20 @@ class FakeCases:
         return CaseReceipt(
             id=f"case_{len(self.drafts)}", due=NOW + timedelta(minutes=1), expires=NOW + timedelta(days=1)
         )
+
+    async def approval(self, case: str, principal: Principal) -> Approval:
+        raise RequestError("there is no such case for this key", code="case_not_found", status=404)
+
+    async def requeue(
+        self, approval: Approval, principal: Principal, *, reason: str, policy: str, fingerprint: str
+    ) -> None:
+        raise AssertionError("no case of this fake is approved")
+
+    async def deliver(self, approval: Approval, principal: Principal, *, exchange: str, answer: bytes) -> bytes:
+        raise AssertionError("no case of this fake is approved")
+
+    async def redelivered(self, approval: Approval, principal: Principal, *, exchange: str) -> None:
+        raise AssertionError("no case of this fake is approved")
 
 
 class FakeRetriever:
