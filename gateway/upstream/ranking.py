@@ -1,9 +1,11 @@
 """How well a unit answers a question: a few overlaps, weighed by a logistic regression.
 
 The weights were fitted on questions over encyclopedia paragraphs (XQuAD in three languages), questions over two joined
-sources (HaluEval) and questions about the bullet points of a bank's documents (Rho-Bank), each with passages that hold
-the answer and others that speak of the same subject and do not, and are checked on articles and documents that were
-not used for fitting. Scores lie in 0..1, rank, and say "no answer" below a threshold; they are not probabilities.
+sources (HaluEval) and questions about a bank's documents (Rho-Bank: bullet points, and questions of our own), each with
+passages that hold the answer and others that speak of the same subject and do not, and are checked on articles and
+documents that were not used for fitting. `order` is a conditional logit over the units of a question that has an
+answer (D. McFadden, "Conditional logit analysis of qualitative choice behavior", 1974), `answers` a logistic
+regression on the best unit of every question. What they give lies in 0..1 and is no probability.
 """
 
 import math
