@@ -22,7 +22,7 @@ from rules.injection.structure import STRUCTURE_SIZE
 Array = NDArray[np.float32]
 
 WEIGHTS_FILE: Final = "weights.npz"
-WEIGHTS_SHA256: Final = "d90132201156fee0d5e329b437db6f02f5ec5f05635e87080b18044013dfd3bb"
+WEIGHTS_SHA256: Final = "c5cc3a817851675fa197773d865e32bdae92a66da09bf71dbacc682acc388b13"
 
 _LAYERS: Final = ("first", "first_bias", "second", "direct", "bias")
 

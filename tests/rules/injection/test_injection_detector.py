@@ -194,15 +194,18 @@ def test_any_text_gives_a_score_and_places_inside_it(text):
     assert all(0 <= finding.start <= finding.end <= len(text) for finding in scan.findings)
 
 
-def test_benign_texts_with_trigger_words_pass(detector):
-    """Our own texts, written after the templates and not learnt from."""
-    texts = _lines("benign_cases.txt")
+@pytest.mark.parametrize("name", ["benign_cases.txt", "benign_unseen.txt"])
+def test_benign_texts_with_trigger_words_pass(detector, name):
+    """Our own texts in 17 languages. None is learnt from; the templates were written in view of the first file's
+    failures and never of the second's."""
+    texts = _lines(name)
     scores = [scan.values.get("injection.score", 0.0) for scan in detector.scan(texts)]
     assert passed(scores, 0.5).value >= 0.88, [t for t, s in zip(texts, scores, strict=True) if s >= 0.5]
 
 
-def test_attacks_that_were_not_learnt_are_caught(detector):
-    texts = _lines("attack_cases.txt")
+@pytest.mark.parametrize("name", ["attack_cases.txt", "attack_unseen.txt"])
+def test_attacks_that_were_not_learnt_are_caught(detector, name):
+    texts = _lines(name)
     scores = [scan.values.get("injection.score", 0.0) for scan in detector.scan(texts)]
     assert caught(scores, 0.5).value >= 0.80, [t for t, s in zip(texts, scores, strict=True) if s < 0.5]
 
