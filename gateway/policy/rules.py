@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from gateway.domain.errors import Fault
 from gateway.domain.verdict import Escalation
 from gateway.domain.vocabulary import Effect, Phase, RedactOperator, RuleMode, SignalType, strictest
@@ -36,6 +38,21 @@ def escalation(rule: str, queue: str | None, sla: str | None, approvals: int | N
     """What an escalation asks for, with the defaults."""
     seconds = int(sla[:-1]) * _SECONDS[sla[-1]] if sla else DEFAULT_SLA_S
     return Escalation(rule=rule, queue=queue or DEFAULT_QUEUE, sla_s=seconds, approvals=approvals or 1)
+
+
+def with_condition(rule: CompiledRule, condition: Condition) -> CompiledRule:
+    """The same rule with another condition, in normal form; what it redacts stays."""
+    named = atoms(condition)
+    return msgspec.structs.replace(
+        rule,
+        condition=condition,
+        test=compile_test(condition),
+        settled=compile_settled(condition),
+        leaves=leaves(condition),
+        triggers=triggers(condition),
+        detectors=frozenset(atom.detector for atom in named if atom.is_signal),
+        field_names=frozenset(atom.name for atom in named if not atom.is_signal),
+    )
 
 
 class RuleCompiler:

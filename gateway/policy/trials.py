@@ -62,6 +62,12 @@ def run_trials(bundle: Bundle, *, now: dt.datetime) -> tuple[TrialResult, ...]:
     return tuple(results)
 
 
+def trial_passes(bundle: Bundle, trial: Trial, phase: Phase, *, now: dt.datetime) -> bool:
+    """Whether a test holds for a bundle that may be another than its own. Pure."""
+    detectors = {detector_of(signal) for signal in bundle.signals}.union(*(rule.detectors for rule in bundle.rules))
+    return not _difference(trial, bundle.decide(trial_evidence(trial, phase, detectors), now=now))
+
+
 def trial_evidence(trial: Trial, phase: Phase, detectors: set[str]) -> Evidence:
     """What the evaluator gets: every detector ran but those that the test fails, every field is there."""
     runs = {

@@ -6,7 +6,9 @@ import pytest
 
 from gateway.domain.vocabulary import Effect, Phase, Provenance, RuleStatus, SignalStatus
 from gateway.policy import Bundle, load_bundle
+from gateway.policy.coverage import coverage
 from gateway.policy.lint import lint
+from gateway.policy.mutants import mutate
 from gateway.policy.trials import run_trials
 from tests.policy.policy_texts import NOW, SIGNALS, evidence_of
 
@@ -34,6 +36,13 @@ def test_every_test_in_the_packs_passes(packs: Bundle) -> None:
     results = run_trials(packs, now=NOW)
     assert len(results) > 100
     assert [f"{one.trial.rule} {one.trial.name}: {one.message}" for one in results if not one.passed] == []
+
+
+def test_the_tests_of_the_packs_cover_everything_and_kill_nearly_every_mutant(packs: Bundle) -> None:
+    assert coverage(packs, now=NOW).missing() == ()
+    found = mutate(packs, now=NOW, budget=10_000)
+    assert found.tried == found.possible > 100
+    assert found.score >= 0.9, found.survivors
 
 
 def test_no_pack_has_a_warning(packs: Bundle) -> None:

@@ -1,0 +1,5 @@
+"""`gateway policy`."""
+
+from gateway.commands.policy.group import policy
+
+__all__ = ["policy"]
