@@ -9,10 +9,10 @@ export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format bench lock docs clean
+.PHONY: help demo serve test check format bench audit-table lock docs clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## Set up and run the gateway of a fictional bank, and print what to try
 	$(BIN)/gateway demo
@@ -43,6 +43,9 @@ docs: $(VENV)/.dev ## Write the generated parts of the documents anew
 
 bench: $(VENV)/.dev ## Measure beside a bare proxy, and print ratios
 	$(BIN)/python tests/bench/run.py
+
+audit-table: $(VENV)/.dev ## Tamper with logs at random places and publish what verification notices
+	PYTHONPATH=. $(BIN)/python tests/audit/detection_table.py
 
 lock: ## Resolve the dependencies anew (needs `uv`)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

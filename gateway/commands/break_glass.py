@@ -53,7 +53,7 @@ def break_glass_command(context: click.Context, *, people: tuple[str, ...], reas
     open_audit(settings, accept).close()
     if not broken:
         raise click.ClickException(
-            "the log fits its last signed checkpoint, or was accepted before: nothing is recorded"
+            "the log fits its last signed checkpoint, or was accepted before: no loss is recorded"
         )
     click.echo(f"recorded: the log is accepted although {broken[0].what}")
 
