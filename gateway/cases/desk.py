@@ -1,5 +1,6 @@
 """Takes in escalations and gives approvals out (port `CaseDesk`): the audit event first, then the case."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -45,6 +46,7 @@ class AuditedCaseDesk:
         self._key = key
         self._ids = ids
         self._clock = clock
+        self._consuming = asyncio.Lock()  # so that of racing requests here all but the first find the answer
 
     async def open_case(self, draft: CaseDraft) -> CaseReceipt:
         """Raises `GuardUnavailable` if the event or the case may not be durable."""
@@ -86,7 +88,8 @@ class AuditedCaseDesk:
     async def deliver(self, approval: Approval, principal: Principal, *, exchange: str, answer: bytes) -> bytes:
         """As the port says."""
         try:
-            await self._consume(approval, principal, exchange, answer)
+            async with self._consuming:
+                await self._consume(approval, principal, exchange, answer)
         except RequestError:
             earlier = await self._delivered(approval.case, principal)
             if earlier is None:
