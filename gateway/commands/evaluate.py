@@ -261,7 +261,13 @@ def _write_documents(documents: Sequence[LabelledDocument], folder: Path) -> dic
     for number, document in enumerate(documents):
         name = f"{number:06d}.md"
         ids[name] = document.id
-        front = {"title": document.title, "access": ["public"], "classification": "public"}
+        front = {
+            "title": document.title or document.id,
+            "owner": "evaluation",
+            "source": document.id,
+            "classification": "public",
+            "access": ["public"],
+        }
         head = "\n".join(f"{key}: {json.dumps(value)}" for key, value in front.items())
         (folder / name).write_text(f"---\n{head}\n---\n{document.text}\n", "utf-8")
     return ids

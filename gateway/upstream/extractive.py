@@ -30,8 +30,9 @@ VERSION: Final = "extractive-2"  # moves whenever the same request could give an
 
 
 class ExtractiveUpstream:
-    """Implements `Upstream`. Work runs in a worker thread: 1-3 ms a question, and with an embedder 2-15 ms for
-    each of up to six sentences that it has not seen yet. `clock` gives seconds since 1970 for `created`."""
+    """Implements `Model`. Work runs in a worker thread: 1-10 ms a question, 3 ms for each passage not read lately, and
+    with an embedder 2-15 ms for each of up to six sentences that it has not seen yet. `clock` gives seconds since 1970
+    for `created`."""
 
     def __init__(self, name: str, embedder: Embedder | None = None, *, clock: Callable[[], float] = time.time) -> None:
         self.provider = PROVIDER

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import json
 
@@ -120,6 +121,27 @@ def test_retrieval_counts_any_expected_document(folder):
     result = run(folder, "retrieval", "--format", "json", "-k", "3")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == [{"name": "questions", "queries": 1, "ndcg": 1.0, "recall": 1.0, "mrr": 1.0}]
+
+
+def test_labelled_sets_are_indexed_and_measured(folder):
+    texts = ("Cards are blue and round.", "Zebras graze on the plain.")
+    rows = {
+        "scifact_corpus": [{"id": f"{n}", "title": f'"T": {n}', "sentences": [text]} for n, text in enumerate(texts)],
+        "scifact_claims_train": [{"id": "c", "text": "Zebras graze.", "relevant": ["1"]}],
+        "rhobank_docs": [{"id": f"d{n}", "title": "", "text": text, "internal": True} for n, text in enumerate(texts)],
+        "rhobank_tasks": [{"id": "t", "scenario": {"instructions": "Blue *cards*"}, "required_documents": ["d0"]}],
+    }
+    (folder / "retrieval").mkdir()
+    for name, entries in rows.items():
+        with gzip.open(folder / "retrieval" / f"{name}.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in entries)
+    result = run(folder, "retrieval", "--labelled", str(folder), "--format", "json")
+    assert result.exit_code == 0, result.output
+    assert [(row["name"], row["queries"], row["mrr"]) for row in json.loads(result.stdout)] == [
+        ("questions", 1, 1.0),
+        ("scifact", 1, 1.0),
+        ("rhobank", 1, 1.0),
+    ]
 
 
 def test_labelled_sets_that_are_not_there_are_left_out(folder):
