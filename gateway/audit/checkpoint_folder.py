@@ -4,14 +4,17 @@
     latest               the last of them as a plain note, for whoever wants a copy
     latest.tlog-proof    that the last event it covers stands in it: what a boot needs to check it in no time
     log.vkey             the public key of the signer
+    signer.lock          held by the signer while it runs
     tiles.db             the tree's kept nodes; a cache
 
 A last line without its newline is a torn write of a crash: it was never acknowledged and does not count.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -73,10 +76,26 @@ class CheckpointFolder:
         except (FileNotFoundError, NoteError, UnicodeDecodeError):
             return None
 
-    def prepare(self, key: VerifierKey) -> None:
-        """For the signer, at its start: make the folder, drop a torn last line, publish the key."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """For the signer: the folder, made if it is missing, held by this process alone. Raises `AuditUnavailable`
+        while another signer runs."""
         self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock = os.open(self.path / "signer.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise AuditUnavailable(f"another signer writes `{self.path}`: run one for each log") from None
+        finally:
+            os.close(lock)
+
+    def publish(self, key: VerifierKey) -> None:
+        """Put the signer's public key beside its checkpoints."""
         replace_file(self.key, f"{key}\n".encode())
+
+    def drop_torn_line(self) -> None:
+        """For the signer, at its start."""
         descriptor = os.open(self.file, os.O_CREAT | os.O_RDWR, 0o644)
         try:
             size = os.lseek(descriptor, 0, os.SEEK_END)

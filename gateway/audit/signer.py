@@ -5,6 +5,7 @@ The log is opened for reading only. A checkpoint is signed when the log has grow
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
@@ -56,25 +57,26 @@ class Signer:
         self._clock = clock
         self._warn = warn
         self._folder = folder_of(log)
-        self._db = database.open_reader(log)
-        try:
-            with database.unavailable_on_error(self._folder.path):
-                self._folder.prepare(key.verifier)
-                self._last = self._continued()
-                self._tree = self._open_tree()
-        except BaseException:
-            self._db.close()
-            raise
         self._since = clock() - every_s
+        with ExitStack() as opened:
+            opened.enter_context(database.unavailable_on_error(self._folder.path))
+            self._db = database.open_reader(log)
+            opened.callback(self._db.close)
+            opened.enter_context(self._folder.locked())
+            self._folder.drop_torn_line()
+            self._last = self._continued()
+            self._tree = self._open_tree()
+            opened.push(self._tree)
+            self._folder.publish(key.verifier)
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._last is not None:
-            self._copies.offer(self._last, final=True)
-        self._tree.__exit__()
-        self._db.close()
+        with self._opened:
+            if self._last is not None:
+                self._copies.offer(self._last, final=True)
 
     def step(self) -> SignedCheckpoint | None:
         """Sign if it is time to. Raises `SigningRefused`, `WitnessRefused`, and `AuditUnavailable` when a file

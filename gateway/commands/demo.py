@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +46,8 @@ _READY_S: Final = 120.0
 )
 @click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True, help="Port to listen on.")
 @click.option("--prepare-only", is_flag=True, help="Set everything up and print the commands, but do not serve.")
-def demo(*, folder: Path, policies: Path, port: int, prepare_only: bool) -> None:
+@click.option("--with-signer", is_flag=True, help="Sign checkpoints of the audit log, too, in a child process.")
+def demo(*, folder: Path, policies: Path, port: int, prepare_only: bool, with_signer: bool) -> None:
     """Index the sample documents of a fictional bank, make a key per role, and serve.
 
     Needs no account, no key, no server and no download. What it made stays in FOLDER and can be used again.
@@ -62,7 +66,20 @@ def demo(*, folder: Path, policies: Path, port: int, prepare_only: bool) -> None
         click.echo(text)
         return
     threading.Thread(target=_announce, args=(port, text), daemon=True).start()
-    run(settings, config=str(file), host=settings.server.host, port=port, workers=1)
+    with _signer(file, folder) if with_signer else nullcontext():
+        run(settings, config=str(file), host=settings.server.host, port=port, workers=1)
+
+
+@contextmanager
+def _signer(config: Path, folder: Path) -> Iterator[None]:
+    """A signer while the gateway runs. Good for a demo alone: elsewhere it is another user's process."""
+    command = [sys.executable, "-m", "gateway", "--config", str(config), "signer"]
+    child = subprocess.Popen([*command, "--key", str(folder / "signer.key"), "--create-key"])  # noqa: S603 our own program
+    try:
+        yield
+    finally:
+        child.terminate()
+        child.wait()
 
 
 async def _ingest(settings: Settings) -> None:

@@ -154,6 +154,26 @@ def test_another_key_or_name_does_not_go_on_with_the_checkpoints(logs, sign) -> 
         sign(logs.path, NEXT_KEY)
 
 
+def test_a_refused_key_is_not_published(logs, sign) -> None:
+    grow(logs, 5)
+    sign(logs.path)
+    with pytest.raises(SigningRefused):
+        sign(logs.path, NEXT_KEY)
+    assert folder_of(logs.path).verifier_key() == KEY.verifier
+
+
+def test_a_log_has_one_signer_at_a_time(logs, sign) -> None:
+    grow(logs, 5)
+    copies = Copies([], clock=lambda: 0.0, warn=pytest.fail)
+    options = {"every_events": 1, "every_s": 1.0, "witnesses": [], "copies": copies, "warn": pytest.fail}
+    with (
+        Signer(logs.path, KEY, clock=lambda: 0.0, **options),
+        pytest.raises(AuditUnavailable, match="another signer writes"),
+    ):
+        sign(logs.path)
+    assert sign(logs.path).checkpoint.size == 5
+
+
 def test_a_boot_refuses_a_log_that_is_shorter_than_its_last_checkpoint(logs, sign) -> None:
     grow(logs, 7)
     sign(logs.path)
