@@ -13,7 +13,6 @@ from tests.bench.servers import Server
 from tests.bench.workload import ANSWER, FAST, PACE_S, PACED, QUESTION, SYSTEM, UNIQUE, request_body, unique_word
 
 _PERSONAL_SHARE = 10  # one request of so many brings personal data
-_WARM_UP_S = 0.5
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -40,8 +39,11 @@ class Throughput(Struct, kw_only=True):
         return statistics.median(getattr(self, name))
 
 
-def throughput(targets: Sequence[Target], *, rounds: int, seconds: float, connections: int) -> dict[str, Throughput]:
-    """Requests a second, processor time and latency of each target, a round each in turn."""
+def throughput(
+    targets: Sequence[Target], *, rounds: int, seconds: float, warm_up_s: float, connections: int
+) -> dict[str, Throughput]:
+    """Requests a second, processor time and latency of each target, a round each in turn. The warm-up is long enough
+    for what the first request compiles, and for the automata of the patterns to grow."""
     plain, personal = request_body(), request_body(personal=True)
     askings = {
         target.name: target.asking(*[plain] * (_PERSONAL_SHARE - 1), personal, first=index * 100_000_000)
@@ -49,7 +51,7 @@ def throughput(targets: Sequence[Target], *, rounds: int, seconds: float, connec
     }
     found = {target.name: Throughput() for target in targets}
     for target in targets:
-        uvloop.run(run_load(askings[target.name], connections=connections, seconds=_WARM_UP_S))
+        uvloop.run(run_load(askings[target.name], connections=connections, seconds=warm_up_s))
     for number in range(rounds):
         for target in targets if number % 2 == 0 else reversed(targets):
             before = target.server.cpu_us()
@@ -67,8 +69,8 @@ def throughput(targets: Sequence[Target], *, rounds: int, seconds: float, connec
 
 class Streaming(Struct, kw_only=True):
     """Streams of one target. `first_ms` and `last_ms`: from the request to the first and the last content, the
-    model answering at once. `delivered`: events that leave for each event of the model. `held`: by how many chunks
-    of a paced model a word arrives later than straight from the model."""
+    model answering at once. `delivered`: events that leave for each event of the model. `held`: how many chunks
+    of a paced model pass before a word leaves."""
 
     first_ms: float
     last_ms: float
@@ -108,9 +110,7 @@ def _enumerated(targets: Sequence[Target]) -> list[tuple[int, Target]]:
 
 
 def _streaming(fast: list[Trace], slow: list[Trace], upstream_events: int, reference: dict[int, float]) -> Streaming:
-    held = sorted(
-        max(0.0, (at - reference[chars]) / PACE_S) for trace in slow for at, chars in _by_character(trace, reference)
-    )
+    held = sorted(wait for trace in slow for wait in _held(trace, reference))
     return Streaming(
         first_ms=statistics.median(trace.first_ms for trace in fast),
         last_ms=statistics.median(trace.last_ms for trace in fast),
@@ -118,6 +118,13 @@ def _streaming(fast: list[Trace], slow: list[Trace], upstream_events: int, refer
         held_p50=held[len(held) // 2],
         held_p95=held[len(held) * 95 // 100],
     )
+
+
+def _held(trace: Trace, reference: Mapping[int, float]) -> list[float]:
+    """By how many chunks each chunk is late, beyond the least late one: what delays all alike, such as an audit event
+    before the model is asked, holds nothing back."""
+    late = [at - reference[chars] for at, chars in _by_character(trace, reference)]
+    return [(one - min(late)) / PACE_S for one in late]
 
 
 def _typical(traces: list[Trace]) -> dict[int, float]:

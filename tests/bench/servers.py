@@ -28,16 +28,40 @@ def cores() -> tuple[int | None, int | None]:
 
 
 def pin(pid: int, core: int | None) -> None:
-    if core is not None:
-        os.sched_setaffinity(pid, {core})
+    """Keep all threads of a process on one core."""
+    if core is None:
+        return
+    threads = Path(f"/proc/{pid}/task")
+    for thread in [int(found.name) for found in threads.iterdir()] if threads.exists() else [pid]:
+        os.sched_setaffinity(thread, {core})
 
 
 class Server:
-    """A process that listens on `port`."""
+    """A process that is to listen on `port`; `ready` waits until it does."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, core: int | None, log: Path) -> None:
         self.port = port
         self._process = process
+        self._core = core
+        self._log = log
+
+    def ready(self) -> None:
+        """Wait until the process listens, and pin it then: while it loads it may use all cores."""
+        until = time.monotonic() + _START_S
+        while not self._listens():
+            if self._process.poll() is not None:
+                raise RuntimeError(f"a server ended at once: {self._log.read_text(errors='replace')[-2_000:]}")
+            if time.monotonic() > until:
+                raise RuntimeError("a server did not begin to listen")
+            time.sleep(0.05)
+        pin(self._process.pid, self._core)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def cpu_us(self) -> int:
         """Processor time of all threads so far, in steps of a clock tick (10 ms)."""
@@ -56,15 +80,13 @@ class Server:
 
 @contextmanager
 def server(arguments: Sequence[str], *, port: int, core: int | None, log: Path) -> Iterator[Server]:
-    """Run `python <arguments>` until the block ends; it has to listen on `port`."""
+    """Run `python <arguments>`, which is to listen on `port`, until the block ends."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=output, stdin=subprocess.DEVNULL
         )
         try:
-            pin(process.pid, core)
-            _wait(process, port, log)
-            yield Server(process, port)
+            yield Server(process, port, core, log)
         finally:
             process.terminate()
             try:
@@ -88,17 +110,3 @@ def create_key(folder: Path) -> str:
         return store.create(tenant="bench", app="bench", user="load", now=datetime.now(UTC)).key.reveal()
     finally:
         store.close()
-
-
-def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    until = time.monotonic() + _START_S
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise RuntimeError(f"a server ended at once: {log.read_text(errors='replace')[-2_000:]}")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("a server did not begin to listen")

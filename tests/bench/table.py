@@ -13,6 +13,7 @@ class Report(Struct, kw_only=True):
 
     machine: str
     pinned: bool
+    busy: float  # processes that wanted to run on average in the minute before the start
     quick: bool
     requests: dict[str, Throughput]
     streams: dict[str, Streaming]
@@ -41,6 +42,8 @@ def render(report: Report) -> str:
 def _head(report: Report) -> Iterator[str]:
     pinned = "one core for what is measured" if report.pinned else "not pinned: ratios are rough"
     yield f"{report.machine}; {pinned}{'; quick: rough figures' if report.quick else ''}"
+    if report.busy > 1:
+        yield f"The machine was busy with something else (load {report.busy:.1f}): requests/s and times are rough."
     yield "Each answer waits until its two audit events are on disk: the gateway has no other mode (P1 is P3)."
 
 
@@ -86,6 +89,7 @@ def _goals(report: Report) -> Iterator[str]:
     patterns = ", ".join(f"{words}: {us:.0f}" for words, us in micro.patterns_us.items())
     stream = report.streams[thousand]
     names = report.requests["gateway-names"]
+    added, durable = report.added_ms(thousand, "first_ms"), 2_000 / micro.audit_alone_per_s
     rows = [
         ("P1", "requests/s for the Litestar proxy's", f"{report.ratio(thousand, 'litestar'):.2f}x", ">= 0.7x"),
         ("P4", "names sought in every question, CPU ms a request", f"{names.median('cpu_us') / 1e3:.1f}", ""),
@@ -97,8 +101,8 @@ def _goals(report: Report) -> Iterator[str]:
         ),
         (
             "P6",
-            "added ms to first content; Litestar proxy",
-            f"{report.added_ms(thousand, 'first_ms'):.2f}; {report.added_ms('litestar', 'first_ms'):.2f}",
+            "added ms to first content; Litestar; 2 durable events",
+            "; ".join(f"{ms:.2f}" for ms in (added, report.added_ms("litestar", "first_ms"), durable)),
             "<= 2",
         ),
         (
@@ -130,4 +134,4 @@ def _goals(report: Report) -> Iterator[str]:
     ]
     yield f"{'goal':<5}{'what':<52}{'measured':<44}wanted"
     for goal, what, measured, wanted in rows:
-        yield f"{goal:<5}{what:<52}{measured:<44}{wanted}"
+        yield f"{goal:<5}{what:<56}{measured:<44}{wanted}"
