@@ -30,8 +30,16 @@ _POLL_S: Final = 0.05
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Folder of the log; that of the settings if not given."
 )
-@click.option("--every-events", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--every-seconds", type=click.FloatRange(min=0.05), default=1.0, show_default=True)
+@click.option(
+    "--every-events", type=click.IntRange(min=1), default=10, show_default=True, help="New events that make it sign."
+)
+@click.option(
+    "--every-seconds",
+    type=click.FloatRange(min=0.05),
+    default=1.0,
+    show_default=True,
+    help="Time after which fewer new events do, too.",
+)
 @click.option("--witness", "witnesses", nargs=2, multiple=True, metavar="URL KEY", help="Repeatable.")
 @click.option("--copy-file", "files", type=click.Path(path_type=Path), multiple=True, help="Gets every checkpoint.")
 @click.option("--copy-url", "urls", multiple=True, help="Is posted checkpoints.")
