@@ -86,6 +86,11 @@ def cli(context: click.Context, *, config: str) -> None:
 
         return lambda draft: record_event(context.obj["settings"], draft)
 
+    def announce() -> object:
+        from gateway.app import case_announcer
+
+        return case_announcer(context.obj["settings"], os.environ)
+
     def embedder() -> Callable[[], Embedder]:
         from gateway.retrieval.embedding import MiniLmEmbedder
 
@@ -104,7 +109,8 @@ def cli(context: click.Context, *, config: str) -> None:
 
         return lambda bundle: converse(bundle, context.obj["settings"].inspection)
 
-    makers = {
+    makers: dict[str, Callable[[], Any]] = {
+        "announce": announce,
         "converse": converse,
         "settings": settings,
         "signals": signals,

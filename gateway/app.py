@@ -32,7 +32,7 @@ from gateway.cases import (
 from gateway.cases.case import Case, CaseContent
 from gateway.detectors import build_detectors, growth_index, installed_signals
 from gateway.domain.errors import ConfigurationError, GatewayError
-from gateway.domain.event import EventDraft, EventType
+from gateway.domain.event import EventDraft, EventType, Receipt
 from gateway.domain.ports import Admission, Embedder
 from gateway.domain.principal import Principal
 from gateway.domain.sealing import MasterKey, Purpose
@@ -277,11 +277,16 @@ def _data_folder(settings: Settings) -> Path:
     return folder
 
 
-def record_event(settings: Settings, draft: EventDraft) -> None:
+def case_announcer(settings: Settings, environ: Mapping[str, str]) -> Announcer:
+    """Makes the webhook calls that transitions are told by: for commands. Raises `ConfigurationError`."""
+    return Announcer(_webhooks(settings, environ), random_id)
+
+
+def record_event(settings: Settings, draft: EventDraft) -> Receipt:
     """Write one event and close the log again: for commands. Raises `AuditUnavailable`."""
     audit = open_audit(settings)
     try:
-        audit.append_blocking(draft)
+        return audit.append_blocking(draft)
     finally:
         audit.close()
 

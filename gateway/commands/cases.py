@@ -1,10 +1,11 @@
-"""`gateway cases`: list and show escalated cases, as the owner of the data folder."""
+"""`gateway cases`: list, show and decide escalated cases, as the owner of the data folder."""
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,16 +14,20 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from gateway.cases.case import REASON, UNDECIDED, Case, CaseContent, CaseState, Operator
+from gateway.cases.case import REASON, REVIEWER, UNDECIDED, Case, CaseContent, CaseState, Operator
+from gateway.cases.machine import Actor, Approve, Claim, Command, Refuse, Release
 from gateway.cases.store import SqliteCaseStore
+from gateway.cases.terms import person_of
+from gateway.cases.transitions import Transitions
 from gateway.commands.timeline import printable
 from gateway.domain.errors import GatewayError
-from gateway.domain.event import EventDraft, EventType
+from gateway.domain.event import EventDraft, EventType, Receipt
 from gateway.domain.sealing import MasterKey, Purpose
 
 CASES_FILE: Final = "cases.db"
 MASTER_KEY_FILE: Final = "master.key"
 _OPERATOR: Final = Operator()
+_NAME: Final = re.compile(r"[\w.@-]{1,200}")
 T = TypeVar("T")
 
 _data_dir = click.option(
@@ -33,7 +38,7 @@ _format = click.option("--format", "form", type=click.Choice(["text", "json"]), 
 
 @click.group("cases")
 def cases() -> None:
-    """List and show escalated cases."""
+    """List, show and decide escalated cases."""
 
 
 @cases.command("list")
@@ -102,6 +107,89 @@ def show(context: click.Context, *, case_id: str, reveal: bool, reason: str, dat
         click.echo(msgspec.json.encode({"case": case, "content": content}))
     else:
         _print(case, content, revealed=reveal)
+
+
+class _RecordedAudit:
+    """The audit log of a command (port `AuditLog`): opened for each event, so that the gateway may run meanwhile."""
+
+    def __init__(self, record: Callable[[EventDraft], Receipt]) -> None:
+        self._record = record
+
+    async def append(self, draft: EventDraft) -> Receipt:
+        return await asyncio.to_thread(self._record, draft)
+
+
+def _act(context: click.Context, case_id: str, command: Command, reviewer: str, data_dir: Path | None) -> None:
+    """Move a case as the named reviewer: the rules of the state machine hold as they do over HTTP."""
+    if not _NAME.fullmatch(reviewer):
+        raise click.UsageError("`--as` is a user's name as the API keys have it: letters, digits, `.`, `@`, `_`, `-`")
+    reason = getattr(command, "reason", None)
+    if reason is not None and not REASON.fullmatch(reason):
+        raise click.UsageError("`--reason` is a code, a ticket or a few plain words")
+    with _store(context, data_dir) as store:
+        case = _run(store.get(case_id, _OPERATOR))
+        if case is None:
+            raise click.ClickException(f"there is no case `{case_id}`: see `gateway cases list`")
+        transitions = Transitions(
+            store,
+            _RecordedAudit(context.obj["record"]),
+            clock=lambda: datetime.now(UTC),
+            announce=context.obj["announce"],
+        )
+        folder: Path = context.obj["settings"].data_dir if data_dir is None else data_dir
+        key = MasterKey.load_or_create(folder / MASTER_KEY_FILE).derive(Purpose.CASE_BINDING)
+        actor = Actor(
+            person=person_of(case.tenant, reviewer, key), ref=f"os:{os.getuid()}", roles=frozenset({REVIEWER})
+        )
+        moved = _run(transitions.move(case, command, actor))
+    click.echo(f"{moved.id} is {moved.state.value}")
+
+
+_reviewer = click.option("--as", "reviewer", required=True, metavar="USER", help="The reviewer who acts.")
+_why = click.option("--reason", required=True, help="Code, ticket or few words; the audit log keeps it.")
+
+
+@cases.command("claim")
+@click.argument("case_id", metavar="ID")
+@_reviewer
+@_data_dir
+@click.pass_context
+def claim(context: click.Context, *, case_id: str, reviewer: str, data_dir: Path | None) -> None:
+    """Take a case for review, for as long as the settings say."""
+    lease = timedelta(seconds=context.obj["settings"].cases.lease_s)
+    _act(context, case_id, Claim(lease), reviewer, data_dir)
+
+
+@cases.command("release")
+@click.argument("case_id", metavar="ID")
+@_reviewer
+@_data_dir
+@click.pass_context
+def release(context: click.Context, *, case_id: str, reviewer: str, data_dir: Path | None) -> None:
+    """Give a claimed case back to its queue."""
+    _act(context, case_id, Release(), reviewer, data_dir)
+
+
+@cases.command("approve")
+@click.argument("case_id", metavar="ID")
+@_reviewer
+@_why
+@_data_dir
+@click.pass_context
+def approve(context: click.Context, *, case_id: str, reviewer: str, reason: str, data_dir: Path | None) -> None:
+    """Let a claimed case pass."""
+    _act(context, case_id, Approve(reason), reviewer, data_dir)
+
+
+@cases.command("refuse")
+@click.argument("case_id", metavar="ID")
+@_reviewer
+@_why
+@_data_dir
+@click.pass_context
+def refuse(context: click.Context, *, case_id: str, reviewer: str, reason: str, data_dir: Path | None) -> None:
+    """Refuse a claimed case."""
+    _act(context, case_id, Refuse(reason), reviewer, data_dir)
 
 
 def _read_event(case: Case, reason: str) -> EventDraft:

@@ -10,6 +10,7 @@ from litestar.types import Receive, Scope, Send
 from gateway import __version__
 from gateway.domain.model import Body
 from gateway.edge.door import Door, Entry
+from gateway.edge.openapi_cases import RESUMES, SCHEMAS, case_paths
 from gateway.reply import Reply
 from gateway.wire.chat import COUNTS, NUMBERS, ROLES
 
@@ -48,6 +49,7 @@ _GATEWAY: Final = {
         "case": _STRING,
         "poll": _STRING,
         "expires": _STRING,
+        "review": {"enum": ["approved", "edited"], "description": "what a human did with the answer"},
     },
 }
 _TEXT_PART: Final = {
@@ -167,11 +169,6 @@ _LIST: Final = {
     "required": ["object", "data"],
     "properties": {"object": {"const": "list"}, "data": {"type": "array"}},
 }
-_CASE: Final = {
-    "type": "object",
-    "required": ["id", "object", "state", "due", "expires"],
-    "properties": {"id": _STRING, "object": {"const": "gateway.case"}, "state": _STRING},
-}
 _HEALTH: Final = {"type": "object", "required": ["status"], "properties": {"status": _STRING}}
 
 
@@ -179,7 +176,7 @@ def openapi_document() -> Body:
     """The document; the same for every caller."""
     chat = _operation("Chat completion", _ref("ChatAnswer"), request=_ref("ChatRequest"))
     chat["responses"]["200"]["content"]["text/event-stream"] = {"schema": _ref("ChatEvent")}
-    case_id = {"name": "case", "in": "path", "required": True, "schema": {**_STRING, "pattern": "^case_[0-9a-f]{32}$"}}
+    chat["parameters"] = [RESUMES]
     name = {"name": "name", "in": "path", "required": True, "schema": _STRING}
     return {
         "openapi": "3.1.0",
@@ -190,9 +187,7 @@ def openapi_document() -> Body:
             "/v1/embeddings": {"post": _operation("Embeddings", _ref("List"), request=_ref("EmbeddingsRequest"))},
             "/v1/models": {"get": _operation("Models open to this key", _ref("List"))},
             "/v1/models/{name}": {"get": {**_operation("One model", _ref("Model")), "parameters": [name]}},
-            "/v1/gateway/cases/{case}": {
-                "get": {**_operation("The state of an escalated case", _ref("Case")), "parameters": [case_id]}
-            },
+            **case_paths(_operation, _ref),
             "/openapi.json": {"get": _operation("This document", {"type": "object"})},
             "/health/live": {"get": {**_operation("The process answers", _ref("Health")), "security": []}},
             "/health/ready": {"get": {**_operation("Requests can be served", _ref("Health")), "security": []}},
@@ -207,7 +202,7 @@ def openapi_document() -> Body:
                 "EmbeddingsRequest": _EMBEDDINGS_REQUEST,
                 "List": _LIST,
                 "Model": _MODEL,
-                "Case": _CASE,
+                **SCHEMAS,
                 "Health": _HEALTH,
                 "Gateway": _GATEWAY,
                 "Error": _ERROR,

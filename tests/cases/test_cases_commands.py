@@ -1,5 +1,6 @@
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from gateway.cases.store import SqliteCaseStore
 from gateway.cases.terms import new_case
 from gateway.commands.cases import cases
 from gateway.domain.errors import AuditUnavailable
-from gateway.domain.event import EventDraft, EventType
+from gateway.domain.event import EventDraft, EventType, Receipt
 from gateway.domain.sealing import MasterKey, Purpose
 from gateway.settings import Settings
 
@@ -25,7 +26,7 @@ def folder(tmp_path: Path, draft) -> Path:
 
 
 def run(folder: Path, *arguments: str, record=lambda draft: None) -> Result:
-    context = {"settings": Settings(data_dir=folder), "record": record}
+    context = {"settings": Settings(data_dir=folder), "record": record, "announce": lambda *_: ()}
     return CliRunner().invoke(cases, arguments, obj=context, env={"COLUMNS": "160"})
 
 
@@ -88,3 +89,62 @@ def test_unknown_cases_and_empty_folders_say_what_to_do(folder: Path, tmp_path_f
     assert result.exit_code == 1
     assert "holds no cases" in result.stderr
     assert list(empty.iterdir()) == []
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.drafts: list[EventDraft] = []
+
+    def __call__(self, draft: EventDraft) -> Receipt:
+        self.drafts.append(draft)
+        return Receipt(seq=len(self.drafts), id=str(len(self.drafts)), hash="0" * 64)
+
+
+@pytest.fixture
+def today(tmp_path: Path, draft) -> Path:
+    """A folder with a case that was opened now: commands read the real clock."""
+    master = MasterKey.load_or_create(tmp_path / "master.key")
+    store = SqliteCaseStore.open(tmp_path / "cases.db", key=master.derive(Purpose.CASE_CONTENT))
+    made = draft(opened=datetime.now(UTC), user="alice")
+    asyncio.run(store.add(new_case("case_1", made, master.derive(Purpose.CASE_BINDING)), made))
+    store.close()
+    return tmp_path
+
+
+def test_two_named_reviewers_approve_a_case_and_each_step_is_recorded(today: Path) -> None:
+    recorder = Recorder()
+
+    def act(*arguments: str) -> Result:
+        return run(today, *arguments, record=recorder)
+
+    assert act("claim", "case_1", "--as", "ruth").stdout == "case_1 is in_review\n"
+    assert act("approve", "case_1", "--as", "ruth", "--reason", "POL-7").stdout == "case_1 is await_second\n"
+    again = act("claim", "case_1", "--as", "ruth")
+    assert (again.exit_code, "another person must" in again.output) == (1, True)
+    assert act("claim", "case_1", "--as", "ravi").exit_code == 0
+    assert act("release", "case_1", "--as", "ravi").exit_code == 0
+    assert act("claim", "case_1", "--as", "ravi").exit_code == 0
+    assert act("approve", "case_1", "--as", "ravi", "--reason", "POL-7").stdout == "case_1 is approved\n"
+    assert [draft.type.value for draft in recorder.drafts] == [
+        "case.claimed",
+        "case.approved",
+        "case.claimed",
+        "case.released",
+        "case.claimed",
+        "case.approved",
+    ]
+
+
+def test_the_requester_does_not_decide_on_the_command_line_either(today: Path) -> None:
+    result = run(today, "claim", "case_1", "--as", "alice", record=Recorder())
+    assert (result.exit_code, "their own" in result.output) == (1, True)
+    assert run(today, "refuse", "case_1", "--as", "ruth", "--reason", "?!", record=Recorder()).exit_code == 2
+    assert run(today, "refuse", "case_9", "--as", "ruth", "--reason", "no", record=Recorder()).exit_code == 1
+
+
+def test_a_transition_that_cannot_be_recorded_does_not_happen(today: Path) -> None:
+    def full(draft: EventDraft) -> Receipt:
+        raise AuditUnavailable("the disk is full")
+
+    assert run(today, "claim", "case_1", "--as", "ruth", record=full).exit_code == 1
+    assert "queued" in run(today, "show", "case_1").stdout
