@@ -4,7 +4,7 @@ A body is never rebuilt from parts that we understand: what we do not know passe
 judged is exactly what is sent, since the encoded form is made from the decoded one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,8 @@ from gateway.domain.segment import Address
 
 _DECODER: Final = msgspec.json.Decoder()
 _ENCODER: Final = msgspec.json.Encoder()
+_CONTAINERS: Final = (dict, list)
+_NUMBERS: Final = (int, float)
 _LONG_NUMBER: Final = 10**7  # no number that stands for a person or an account has fewer than eight digits
 
 
@@ -51,49 +53,75 @@ def depth_exceeds(value: Any, limit: int) -> bool:
             child
             for container in level
             for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, dict | list)
+            if isinstance(child, _CONTAINERS)
         ]
         if not level:
             return False
     return True
 
 
-def texts(value: Any, address: Address = ()) -> Iterator[tuple[Address, str]]:
+def texts(value: Any, address: Address = ()) -> list[tuple[Address, str]]:
     """Every string value below `value`, depth first, with its address."""
+    found: list[tuple[Address, str]] = []
     if isinstance(value, str):
-        yield address, value
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            if isinstance(child, str | dict | list):
-                yield from texts(child, (*address, key))
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            if isinstance(child, str | dict | list):
-                yield from texts(child, (*address, index))
+        found.append((address, value))
+    else:
+        _add_texts(value, address, found)
+    return found
 
 
-def long_numbers(value: Any, address: Address = ()) -> Iterator[tuple[Address, str]]:
+def _add_texts(value: Any, address: Address, found: list[tuple[Address, str]]) -> None:
+    for step, child in _children(value):
+        if isinstance(child, str):
+            found.append(((*address, step), child))
+        elif isinstance(child, _CONTAINERS):
+            _add_texts(child, (*address, step), found)
+
+
+def long_numbers(value: Any, address: Address = ()) -> list[tuple[Address, str]]:
     """Every number below `value` that is long enough to be somebody's, as text, with its address: a card number
     stays one without its quotes."""
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from long_numbers(child, (*address, key))
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from long_numbers(child, (*address, index))
-    elif isinstance(value, int | float) and abs(value) >= _LONG_NUMBER:
-        yield address, str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    found: list[tuple[Address, str]] = []
+    if isinstance(value, _NUMBERS):
+        _add_number(value, address, found)
+    else:
+        _add_long_numbers(value, address, found)
+    return found
 
 
-def keys(value: Any) -> Iterator[str]:
-    """Every object key below `value`."""
+def _add_long_numbers(value: Any, address: Address, found: list[tuple[Address, str]]) -> None:
+    for step, child in _children(value):
+        if isinstance(child, _CONTAINERS):
+            _add_long_numbers(child, (*address, step), found)
+        elif isinstance(child, _NUMBERS):
+            _add_number(child, (*address, step), found)
+
+
+def _add_number(value: float, address: Address, found: list[tuple[Address, str]]) -> None:
+    if abs(value) >= _LONG_NUMBER:
+        found.append((address, str(int(value) if isinstance(value, float) and value.is_integer() else value)))
+
+
+def keys(value: Any) -> list[str]:
+    """Every object key below `value`, depth first."""
+    found: list[str] = []
+    _add_keys(value, found)
+    return found
+
+
+def _add_keys(value: Any, found: list[str]) -> None:
+    named = isinstance(value, dict)
+    for step, child in _children(value):
+        if named:
+            found.append(step)
+        if isinstance(child, _CONTAINERS):
+            _add_keys(child, found)
+
+
+def _children(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, dict):
-        for key, child in value.items():
-            yield key
-            yield from keys(child)
-    elif isinstance(value, list):
-        for child in value:
-            yield from keys(child)
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()
 
 
 def at(body: Any, address: Address) -> Any:
