@@ -4,7 +4,7 @@ import base64
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.audit.checkpoint import Checkpoint, SignedCheckpoint, cosign, parse_size, sign_checkpoint
@@ -75,6 +75,7 @@ def test_cosigned_messages_are_those_of_the_specification() -> None:
     assert WITNESS.verifier.verify(message, signature.value[8:])
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1), st.integers(0, 2**63 - 1))
 def test_signed_checkpoints_come_back_as_they_were(origin: str, size: int) -> None:
     signed = sign_checkpoint(Checkpoint(origin, size, ROOT), LOG)
@@ -137,6 +138,7 @@ def test_what_is_no_note_is_refused(content: bytes) -> None:
         parse_note(content)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_note_or_refused(content: bytes) -> None:
     for read in (parse_note, SignedCheckpoint.parse, TlogProof.parse):

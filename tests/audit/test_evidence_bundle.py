@@ -16,7 +16,7 @@ from typing import Any
 import cryptography
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.audit.bundle import write_bundle
@@ -38,8 +38,9 @@ OTHER_WITNESS = str(SigningKey("witness.test/w1", KeyType.COSIGNATURE, bytes(32)
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 TRUSTED = [str(KEY.verifier)]
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers(-MAX_INTEGER, MAX_INTEGER) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
 )
 
 
@@ -233,7 +234,8 @@ def test_a_truncated_zip_is_a_verdict_or_one_line(log: Path, tmp_path: Path) -> 
                 }
 
 
-@given(st.dictionaries(st.text(), VALUES))
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(st.text(max_size=8), VALUES, max_size=4))
 def test_both_verifiers_mean_the_same_canonical_json(value: dict[str, Any]) -> None:
     assert standalone.canonical(value).encode() == canonical(value)
 

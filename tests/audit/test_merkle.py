@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.audit.entry import leaf_hash
@@ -137,6 +137,7 @@ def test_every_tree_extends_the_empty_one_and_none_shrinks() -> None:
         inclusion_proof(5, 5, lambda low, high: b"")
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 3000), st.data())
 def test_proofs_of_a_stored_tree_verify(size: int, data: st.DataObject) -> None:
     nodes = leaves(size)

@@ -89,11 +89,9 @@ def test_a_signer_waits_for_events_or_time(logs) -> None:
 
 def test_a_signer_goes_on_after_thousands_of_events_and_a_torn_line(logs, sign) -> None:
     log = logs.open()
-    for _ in range(600):
-        log._writer._write([log._author.entry(INGEST)])
+    log._writer._write([log._author.entry(INGEST) for _ in range(600)])
     sign(logs.path)
-    for _ in range(300):
-        log._writer._write([log._author.entry(INGEST)])
+    log._writer._write([log._author.entry(INGEST) for _ in range(300)])
     folder = folder_of(logs.path)
     with folder.file.open("ab") as file:
         file.write(b'"gateway.test/node-1\\n')
