@@ -9,7 +9,7 @@ from typing import cast
 
 from msgspec import Struct, field
 
-from tests.bench.workload import UNIQUE, unique_word
+from tests.bench.workload import CREATED, UNIQUE, unique_word
 
 _MARK = UNIQUE.encode()
 _ANSWER_S = 20.0
@@ -122,20 +122,27 @@ class _Client(asyncio.Protocol):
         self._transport.write(self._asking.next())
 
 
+class Arrival(Struct, frozen=True):
+    """Content: seconds since the request, characters so far, and the number of the model's chunk that let it go."""
+
+    at: float
+    chars: int
+    chunk: int
+
+
 class Trace(Struct, kw_only=True):
-    """One stream as it arrived. `arrivals` are (seconds since the request, characters of content so far), one entry
-    for each event with content."""
+    """One stream as it arrived: its events, and those with content."""
 
     events: int = 0
-    arrivals: list[tuple[float, int]] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
 
     @property
     def first_ms(self) -> float:
-        return self.arrivals[0][0] * 1e3
+        return self.arrivals[0].at * 1e3
 
     @property
     def last_ms(self) -> float:
-        return self.arrivals[-1][0] * 1e3
+        return self.arrivals[-1].at * 1e3
 
 
 def run_streams(asking: Asking, *, count: int) -> list[Trace]:
@@ -164,11 +171,12 @@ def _stream(connection: socket.socket, request: bytes) -> Trace:
         if event == b"[DONE]":
             continue
         trace.events += 1
-        for choice in json.loads(event)["choices"]:
+        body = json.loads(event)
+        for choice in body["choices"]:
             content = choice["delta"].get("content")
             if content:
                 chars += len(content)
-                trace.arrivals.append((at, chars))
+                trace.arrivals.append(Arrival(at, chars, body["created"] - CREATED))
     return trace
 
 

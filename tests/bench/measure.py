@@ -1,16 +1,17 @@
 """Measurements over running servers, the floors and the gateway in turn (A B A B), so that a noisy machine hits all."""
 
+import itertools
 import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import uvloop
 from msgspec import Struct, field
 
 from tests.bench.load import Asking, Trace, run_load, run_streams
 from tests.bench.servers import Server
-from tests.bench.workload import ANSWER, FAST, PACE_S, PACED, QUESTION, SYSTEM, UNIQUE, request_body, unique_word
+from tests.bench.workload import ANSWER, FAST, PACED, QUESTION, SYSTEM, UNIQUE, request_body, unique_word, words
 
 _PERSONAL_SHARE = 10  # one request of so many brings personal data
 
@@ -69,14 +70,14 @@ def throughput(
 
 class Streaming(Struct, kw_only=True):
     """Streams of one target. `first_ms` and `last_ms`: from the request to the first and the last content, the
-    model answering at once. `delivered`: events that leave for each event of the model. `held`: how many chunks
-    of a paced model pass before a word leaves."""
+    model answering at once. `delivered`: events that leave for each event of the model. `held`: how many more
+    chunks it takes to let a word go."""
 
     first_ms: float
     last_ms: float
     delivered: float
-    held_p50: float
-    held_p95: float
+    held_p50: int
+    held_p95: int
 
 
 def streaming(direct: Target, targets: Sequence[Target], *, rounds: int) -> dict[str, Streaming]:
@@ -98,54 +99,35 @@ def streaming(direct: Target, targets: Sequence[Target], *, rounds: int) -> dict
             traces[target.name] += run_streams(fast[target.name], count=5)
             if number % 4 == 0:
                 slow[target.name] += run_streams(paced[target.name], count=1)
-    reference = _typical(slow[direct.name])
-    return {
-        target.name: _streaming(traces[target.name], slow[target.name], slow[direct.name][0].events, reference)
-        for target in everyone
-    }
+    upstream = slow[direct.name][0].events
+    return {target.name: _streaming(traces[target.name], slow[target.name], upstream) for target in everyone}
 
 
 def _enumerated(targets: Sequence[Target]) -> list[tuple[int, Target]]:
     return list(enumerate(targets))
 
 
-def _streaming(fast: list[Trace], slow: list[Trace], upstream_events: int, reference: dict[int, float]) -> Streaming:
-    held = sorted(wait for trace in slow for wait in _held(trace, reference))
+def _streaming(fast: list[Trace], slow: list[Trace], upstream_events: int) -> Streaming:
+    late = sorted(chunks for trace in slow for chunks in held(trace))
     return Streaming(
         first_ms=statistics.median(trace.first_ms for trace in fast),
         last_ms=statistics.median(trace.last_ms for trace in fast),
         delivered=statistics.median(trace.events for trace in slow) / upstream_events,
-        held_p50=held[len(held) // 2],
-        held_p95=held[len(held) * 95 // 100],
+        held_p50=late[len(late) // 2],
+        held_p95=late[len(late) * 95 // 100],
     )
 
 
-def _held(trace: Trace, reference: Mapping[int, float]) -> list[float]:
-    """By how many chunks each chunk is late, beyond the least late one: what delays all alike, such as an audit event
-    before the model is asked, holds nothing back."""
-    late = [at - reference[chars] for at, chars in _by_character(trace, reference)]
-    return [(one - min(late)) / PACE_S for one in late]
-
-
-def _typical(traces: list[Trace]) -> dict[int, float]:
-    """When so many characters have come, in the median of the streams straight from the model."""
-    times: dict[int, list[float]] = {}
-    for trace in traces:
-        for at, chars in trace.arrivals:
-            times.setdefault(chars, []).append(at)
-    return {chars: statistics.median(found) for chars, found in times.items()}
-
-
-def _by_character(trace: Trace, reference: Mapping[int, float]) -> list[tuple[float, int]]:
-    """For each chunk of the model, when all of its characters had arrived."""
-    found = []
+def held(trace: Trace) -> list[int]:
+    """For each word of the model, how many more chunks it took to let the whole word go."""
+    late = []
     arrivals = iter(trace.arrivals)
-    at, chars = next(arrivals)
-    for wanted in sorted(reference):
-        while chars < wanted:
-            at, chars = next(arrivals)
-        found.append((at, wanted))
-    return found
+    arrival = next(arrivals)
+    for chunk, chars in enumerate(itertools.accumulate(map(len, words())), start=1):
+        while arrival.chars < chars:
+            arrival = next(arrivals)
+        late.append(arrival.chunk - chunk)
+    return late
 
 
 class Conversation(Struct, kw_only=True):

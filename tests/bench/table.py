@@ -76,7 +76,7 @@ def _streams(report: Report) -> Iterator[str]:
             found.held_p50,
             found.held_p95,
         )
-        yield _line(name, [f"{figure:.2f}" for figure in figures])
+        yield _line(name, [f"{figure:.2f}" if isinstance(figure, float) else str(figure) for figure in figures])
 
 
 def _line(name: str, figures: Iterable[str]) -> str:
@@ -107,8 +107,8 @@ def _goals(report: Report) -> Iterator[str]:
         ),
         (
             "P7",
-            "events delivered for one of the model; held",
-            f"{stream.delivered:.2f}; {stream.held_p50:.1f} chunks",
+            "events delivered for one of the model; a word waits for",
+            f"{stream.delivered:.2f}; {stream.held_p50} chunk",
             ">= 0.9; 1",
         ),
         ("P8", "CPU a request, 1,000 rules for 10", f"{eight:.2f}x", "<= 1.10x"),

@@ -1,5 +1,6 @@
 """The benchmark runs, and what it says is possible. Bounds are very loose: machines are noisy."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -7,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.load import Asking, Trace, _events
-from tests.bench.measure import _by_character, _held
+from tests.bench.load import Arrival, Asking, Trace, _events
+from tests.bench.measure import held
 from tests.bench.servers import ROOT
-from tests.bench.workload import PACE_S, UNIQUE, chunks, completion, request_body, unique_word
+from tests.bench.workload import UNIQUE, chunks, completion, request_body, unique_word, words
 
 
 def test_unique_words_differ_and_fit_their_place():
-    words = {unique_word(number) for number in range(5_000)}
-    assert len(words) == 5_000
-    assert {len(word) for word in words} == {len(UNIQUE)}
-    assert all(word.isalpha() for word in words)
+    found = {unique_word(number) for number in range(5_000)}
+    assert len(found) == 5_000
+    assert {len(word) for word in found} == {len(UNIQUE)}
+    assert all(word.isalpha() for word in found)
 
 
 def test_the_stream_says_what_the_whole_answer_says():
@@ -47,14 +48,13 @@ def test_events_are_read_from_any_frames(size):
 
 
 def test_a_word_is_held_until_all_of_it_has_come():
-    trace = Trace(events=2, arrivals=[(0.1, 5), (0.3, 12)])
-    assert _by_character(trace, {3: 0.0, 5: 0.0, 6: 0.0, 12: 0.0}) == [(0.1, 3), (0.1, 5), (0.3, 6), (0.3, 12)]
-
-
-def test_what_delays_all_chunks_alike_is_not_held_back():
-    trace = Trace(events=3, arrivals=[(1.0, 3), (1.0 + 2 * PACE_S, 6), (1.0 + 2 * PACE_S, 9)])
-    held = _held(trace, {3: 0.0, 6: PACE_S, 9: 2 * PACE_S})
-    assert held == pytest.approx([0, 1, 0])
+    lengths = [*itertools.accumulate(map(len, words()))]
+    prompt = [Arrival(0.1 * chunk, chars, chunk) for chunk, chars in enumerate(lengths, start=1)]
+    assert set(held(Trace(arrivals=prompt))) == {0}
+    behind = [Arrival(one.at, one.chars, one.chunk + 1) for one in prompt]
+    assert set(held(Trace(arrivals=behind))) == {1}
+    at_the_end = Trace(arrivals=[Arrival(9.0, lengths[-1], len(lengths))])
+    assert held(at_the_end) == [*reversed(range(len(lengths)))]
 
 
 @pytest.mark.slow

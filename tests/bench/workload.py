@@ -17,6 +17,7 @@ PACED: Final = "paced"
 """Model name: the mock sends a chunk every `PACE_S`."""
 
 PACE_S: Final = 0.004
+CREATED: Final = 1_700_000_000
 UNIQUE: Final = "qqqqqqqq"
 """Stands for a word of eight letters that is new each time."""
 
@@ -62,7 +63,7 @@ def completion() -> bytes:
     body = {
         "id": "chatcmpl-mock",
         "object": "chat.completion",
-        "created": 1_700_000_000,
+        "created": CREATED,
         "model": "mock",
         "choices": [
             {"index": 0, "message": {"role": "assistant", "content": ANSWER, "refusal": None}, "finish_reason": "stop"}
@@ -72,16 +73,21 @@ def completion() -> bytes:
     return json.dumps(body).encode()
 
 
+def words() -> list[str]:
+    """The answer as models cut it: white space leads a word."""
+    first, *others = ANSWER.split(" ")
+    return [first, *(f" {word}" for word in others)]
+
+
 def chunks() -> list[bytes]:
-    """The same as server-sent events, one word a chunk, as models cut: white space leads a word."""
-    head = {"id": "chatcmpl-mock", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "mock"}
-    words = ANSWER.split(" ")
-    deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}, {"content": words[0]}]
-    deltas += [{"content": f" {word}"} for word in words[1:]]
+    """The same as server-sent events, a word a chunk. `created` numbers them from `CREATED`, so that whatever leaves
+    a proxy says which chunk let it go; the chunk numbered 0 brings the role."""
+    head = {"id": "chatcmpl-mock", "object": "chat.completion.chunk", "model": "mock"}
+    deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}, *({"content": word} for word in words())]
     choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
     choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
-    events = [b"data: " + json.dumps({**head, "choices": [choice]}).encode() + b"\n\n" for choice in choices]
-    return [*events, b"data: [DONE]\n\n"]
+    bodies = [{**head, "created": CREATED + number, "choices": [one]} for number, one in enumerate(choices)]
+    return [*(b"data: " + json.dumps(body).encode() + b"\n\n" for body in bodies), b"data: [DONE]\n\n"]
 
 
 def pattern_rules(count: int) -> dict[str, Any]:
