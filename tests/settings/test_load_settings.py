@@ -176,7 +176,7 @@ CROSS = [
     ),
     (
         "two webhooks of one name",
-        "cases: {webhooks: [{name: a, url: 'http://h/x', secret: 'env:S'}, {name: a, url: 'http://h/y', secret: 'env:S'}]}",
+        "cases: {webhooks: [{name: a, url: 'http://h', secret: 'env:S'}, {name: a, url: 'http://h', secret: 'env:S'}]}",
         "SET010",
         "rename one",
     ),
