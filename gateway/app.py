@@ -144,7 +144,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         ),
         upstream=router,
         embeddings=embeddings,
-        growth=growth_index(detectors),
+        growth=growth_index(bundle, detectors),
         clock=utc_now,
         hash_key=master.derive(Purpose.HASH_REDACTION),
     )

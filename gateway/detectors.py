@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.ports import Detector, Embedder
-from gateway.domain.vocabulary import Placement, SignalType
+from gateway.domain.vocabulary import Phase, Placement, SignalType
 from gateway.enforce.growth import GrowthIndex
 from gateway.policy.bundle import Bundle
 from gateway.settings import InspectionSettings
@@ -72,15 +72,18 @@ def build_detectors(bundle: Bundle, settings: InspectionSettings, embedder: Call
     return detectors
 
 
-def growth_index(detectors: Sequence[Detector]) -> GrowthIndex:
-    """How finely answers may be cut for each set of these detectors."""
-    return GrowthIndex(
+def growth_index(bundle: Bundle, detectors: Sequence[Detector]) -> GrowthIndex:
+    """How answers are cut for each set of these detectors. That of all answer rules, which most callers have, is
+    made now, since a thousand patterns take half a second: the first request does not wait for it."""
+    index = GrowthIndex(
         {
             detector.name: getattr(detector, "growing", None) if detector.placement is Placement.INLINE else None
             for detector in detectors
         },
         GrowingMatches,
     )
+    index.cut(frozenset[str]().union(*(rule.detectors for rule in bundle.rules if Phase.ANSWER in rule.phases)))
+    return index
 
 
 def _guardrails_name(entry: str) -> str:

@@ -82,7 +82,7 @@ class World:
         self.inspector = Inspector(
             detectors, threads=1, cache_bytes=0, cache_key=b"k" * 32, clock_us=lambda: time.monotonic_ns() // 1000
         )
-        self.cut = growth_index(detectors).cut(self.bundle.required(Phase.ANSWER, FIELDS))
+        self.cut = growth_index(self.bundle, detectors).cut(self.bundle.required(Phase.ANSWER, FIELDS))
 
     def plan(self) -> AnswerPlan:
         names = PseudonymMap()
