@@ -68,7 +68,7 @@ class Bundle:
         self.dialogues: Final = tuple(dialogues)
         self.messages: Final = frozenset(rule.client_message for rule in self.rules if rule.client_message)
         self._deadlines = tuple(deadlines)
-        self._min_versions = dict(min_versions or {})
+        self.min_versions: Final[Mapping[str, str]] = dict(min_versions or {})
         self._levels = dict(levels or {})
         scoped: list[CompiledRule | CompiledScoring] = [*self.rules, *self.scorings]
         self._scopes = sorted(frozenset[Scope]().union(*(one.scopes for one in scoped)))
@@ -129,18 +129,18 @@ class Bundle:
             phase,
             [rule for rule in self.rules if not rule.scopes.isdisjoint(fitting)],
             [one for one in self.scorings if not one.scopes.isdisjoint(fitting)],
-            self._min_versions,
+            self.min_versions,
             levels,
         )
 
     def _digest(self) -> str:
         form = {
             "form": _DIGEST_FORM,
-            "rules": [_canonical_rule(rule) for rule in self.rules],
+            "rules": [canonical_rule(rule) for rule in self.rules],
             "exceptions": as_json(self.exceptions),
             "scorings": as_json(self.scorings),
             "deadlines": sorted((as_json(one) for one in self._deadlines), key=json.dumps),
-            "min_versions": self._min_versions,
+            "min_versions": self.min_versions,
             "patterns": as_json(self.patterns),
             "lists": [{**as_json(one), "values": sorted(set(one.values))} for one in self.lists],
             "topics": [
@@ -158,6 +158,7 @@ _NOT_MEANING: Final = frozenset(
 """What a rule has for people, or follows from the rest."""
 
 
-def _canonical_rule(rule: CompiledRule) -> dict[str, Any]:
+def canonical_rule(rule: CompiledRule) -> dict[str, Any]:
+    """What a rule means, as JSON values with one spelling: equal for rules that decide alike in all they say."""
     form = {name: as_json(getattr(rule, name)) for name in rule.__struct_fields__ if name not in _NOT_MEANING}
     return {**form, "condition": canonical(rule.condition)}

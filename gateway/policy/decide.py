@@ -110,13 +110,13 @@ def failed_detectors(runs: Mapping[str, DetectorRun], view: View) -> dict[str, F
         elif run.status is not SignalStatus.OK:
             status = RuleStatus.NOT_RUN if run.status is SignalStatus.NOT_RUN else RuleStatus.ERROR
             failed[detector] = Failure(status, f"{detector}: {run.status.value} {run.reason}".rstrip())
-        elif minimum and _older(run.version, minimum):
+        elif minimum and older(run.version, minimum):
             failed[detector] = Failure(RuleStatus.ERROR, f"{detector}: version")
     return failed
 
 
 @lru_cache(maxsize=256)
-def _older(version: str, minimum: str) -> bool:
+def older(version: str, minimum: str) -> bool:
     """Whether the leading numbers of a version are below the minimum; a version without numbers is."""
     numbers = re.match(r"[0-9]+(\.[0-9]+)*", version)
     have = [int(part) for part in numbers.group().split(".")] if numbers else []

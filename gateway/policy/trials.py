@@ -28,7 +28,7 @@ _SPEAKERS: Final[Mapping[Phase, Provenance]] = {
     Phase.ANSWER: Provenance.ASSISTANT,
     Phase.TOOL_CALL: Provenance.ASSISTANT,
 }
-_EMPTY: Final[Mapping[FieldType, FieldValue]] = {
+EMPTY_FIELDS: Final[Mapping[FieldType, FieldValue]] = {
     FieldType.TEXT: "",
     FieldType.KINDS: frozenset(),
     FieldType.COUNT: 0,
@@ -80,7 +80,9 @@ def trial_evidence(trial: Trial, phase: Phase, detectors: set[str]) -> Evidence:
         for detector in detectors
     }
     fields = {
-        name: trial.fields.get(name, _EMPTY[field.type]) for name, field in FIELDS.items() if phase in field.phases
+        name: trial.fields.get(name, EMPTY_FIELDS[field.type])
+        for name, field in FIELDS.items()
+        if phase in field.phases
     }
     speaker = trial.provenance or _SPEAKERS[phase]
     return Evidence(phase=phase, fields=fields, values={speaker: trial.values}, runs=runs)

@@ -1,14 +1,16 @@
-"""`gateway policy`: write, check, test, compare, prove and sign policies."""
+"""`gateway policy`: check, test, compare, prove and sign policies."""
 
 import click
 
 from gateway.commands.policy.check import lint_command, test_command
+from gateway.commands.policy.compare import diff_command, prove_command
 from gateway.commands.policy.explain import explain_command, schema_command
+from gateway.commands.policy.signatures import sign_command, verify_command
 
 
 @click.group("policy")
 def policy() -> None:
-    """Write, check, test, compare, prove and sign policies.
+    """Check, test, compare, prove and sign policies.
 
     Exit codes: 0 the policies are right, 1 they are wrong, 2 the tool could not run.
     """
@@ -19,5 +21,9 @@ for _command in (
     test_command,
     explain_command,
     schema_command,
+    diff_command,
+    prove_command,
+    sign_command,
+    verify_command,
 ):
     policy.add_command(_command)
