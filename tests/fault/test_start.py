@@ -13,6 +13,8 @@ from support.served import FAST_POLICIES, command, refused, served, verify, writ
 from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.ingest import Ingest
 
+pytestmark = pytest.mark.slow
+
 UVICORN_SAYS = "Application startup failed. Exiting."
 
 BAD_POLICY = """\

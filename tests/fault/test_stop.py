@@ -13,6 +13,8 @@ from support.server import completion
 
 from gateway.audit.read import AuditReader
 
+pytestmark = pytest.mark.slow
+
 
 class SilentReply(web.Response):
     """A reply that never comes."""
@@ -45,7 +47,7 @@ async def ask_and_stop(gateway, key: str, seen: Seen, model, *, count: int) -> f
     return took
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_exchanges_that_can_end_in_time_end_whole(make_config, model, tmp_path, workers: int) -> None:
     config = make_config(server={"shutdown_grace_s": 20, "workers": workers})
     model.answer = lambda body: iter(slow_chunks()) if body.get("stream") else completion("An answer.")
@@ -64,7 +66,7 @@ async def test_exchanges_that_can_end_in_time_end_whole(make_config, model, tmp_
     assert "Traceback" not in gateway.output
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_exchanges_that_take_too_long_are_cut_off_and_recorded(make_config, model, tmp_path, workers) -> None:
     config = make_config(server={"shutdown_grace_s": 1, "workers": workers})
     model.answer = lambda body: iter(slow_chunks(1_000)) if body.get("stream") else SilentReply()

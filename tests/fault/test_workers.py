@@ -14,6 +14,8 @@ from support.server import completion
 
 from gateway.audit.read import AuditReader
 
+pytestmark = pytest.mark.slow
+
 
 async def statuses(url: str, key: str, count: int) -> Counter[int]:
     """Many requests at once, each on a connection of its own, so that every worker gets some."""
@@ -68,7 +70,6 @@ async def test_workers_share_one_chain_and_all_keys(make_config, model, tmp_path
     assert verify(config)[0] == 0
 
 
-@pytest.mark.slow
 async def test_a_worker_that_dies_is_replaced_and_its_exchanges_are_settled(make_config, model, tmp_path) -> None:
     config = make_config(server={"workers": 2})
     model.answer = lambda body: completion("word " * 50)
