@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FAST := -m "not slow and not clients and not live"
+# Files in two processes; the slow ones run alone, since they kill, fill and measure.
+PARALLEL := --numprocesses 2 --dist loadfile
 export HF_HUB_OFFLINE = 1
 export ORT_DISABLE_TELEMETRY = 1
 
@@ -21,7 +23,8 @@ serve: $(VENV)/.runtime ## Run a gateway with your own gateway.yaml (GATEWAY_CON
 	$(BIN)/gateway serve
 
 test: $(VENV)/.dev ## Run all tests, those with real client libraries included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(FAST) $(PARALLEL)
+	$(BIN)/python -m pytest -m "slow or clients or live"
 	@echo "all tests passed"
 
 check: $(VENV)/.dev ## Format, lint, types, layers, policies, generated documents, fast tests
@@ -32,7 +35,7 @@ check: $(VENV)/.dev ## Format, lint, types, layers, policies, generated document
 	$(BIN)/gateway policy lint policies
 	$(BIN)/gateway policy test policies --min-coverage 1 --min-score 0.9
 	$(BIN)/python -m tests.support.documents --check
-	$(BIN)/python -m pytest $(FAST)
+	$(BIN)/python -m pytest $(FAST) $(PARALLEL)
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff format gateway rules tests
