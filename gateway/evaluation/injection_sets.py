@@ -12,6 +12,7 @@ import inspect
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +40,10 @@ _EMBEDDED: Final = 2_500
 _APPENDED: Final = 1_500
 _SENTENCES_OF_ONE: Final = 3  # window of a document
 _DOCUMENTS: Final = (":contexts", ":abstracts", ":tasks")
+_WITH_ATTACKS: Final = frozenset({"customer-forum-digest"})
+_FRONT_MATTER: Final = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+_HEADING: Final = re.compile(r"^(?=#)", re.MULTILINE)
+_SHORTEST_SECTION: Final = 40  # characters
 _PLANTED: Final = ("synthetic", "bipia")  # sources whose attacks make sense inside a document
 
 _MODULES: Final = (
@@ -88,7 +93,9 @@ def rows(data: Path) -> list[Row]:
     """All rows, deterministic. `data` is the folder of labelled sets; raises `FileNotFoundError` for a missing one."""
     labelled = [*_attacks(data), *_benign(data), *_documents(data)]
     ours = list(_from_templates())
-    return [*labelled, *ours, *_composed(labelled, ours), *_code(), *_single_sentences(labelled)]
+    handbook = list(_handbook())
+    composed = _composed(labelled, ours)
+    return [*labelled, *ours, *composed, *_code(), *_single_sentences([*labelled, *handbook]), *handbook]
 
 
 def _attacks(data: Path) -> Iterator[Row]:
@@ -197,11 +204,25 @@ def _composed(labelled: Sequence[Row], ours: Sequence[Row]) -> Iterator[Row]:
         yield Row(text, attack=True, source="appended", origin=attack.origin, weight=0.4, made_of=made_of)
 
 
+def _handbook() -> Iterator[Row]:
+    """Pages and sections of the demo corpus, a bank's and so imperative, but for the page that plants an attack."""
+    corpus = Path(str(resources.files("gateway"))) / "demo" / "corpus"
+    pages = [path for path in sorted(corpus.rglob("*.md")) if path.stem not in _WITH_ATTACKS]
+    bodies = [_FRONT_MATTER.sub("", path.read_text("utf-8")) for path in pages]
+    yield from _cut(bodies, "handbook", weight=1.5)
+    sections = [part for body in bodies for part in _HEADING.split(body) if len(part) > _SHORTEST_SECTION]
+    yield from _cut(sections, "handbook:contexts", weight=1.5)
+
+
 def _single_sentences(labelled: Sequence[Row]) -> Iterator[Row]:
     """Sentences of benign documents and role plays, which the detector judges one by one too."""
     choice = random.Random(_SEED)  # noqa: S311 - reproducible training texts
     for row in labelled:
-        if row.attack or not (row.source in {"rhobank", "wildguard"} or row.source.endswith(_DOCUMENTS)):
+        if (
+            row.attack
+            or not (row.source in {"rhobank", "handbook", "wildguard"} or row.source.endswith(_DOCUMENTS))
+            or row.source == "handbook:contexts"
+        ):
             continue
         found = [row.text[part.start : part.end] for part in sentences(row.text)]
         for text in choice.sample(found, min(_SENTENCES_OF_ONE, len(found))):

@@ -39,7 +39,15 @@ BUDGETS: Final[dict[str, tuple[float, float, tuple[str, ...]]]] = {
     "documents": (
         *(0.005, 0.01),
         (
-            *("rhobank", "rhobank:tasks", "scifact:abstracts", "halueval:contexts", "bipia:contexts"),
+            *(
+                "handbook",
+                "handbook:contexts",
+                "rhobank",
+                "rhobank:tasks",
+                "scifact:abstracts",
+                "halueval:contexts",
+                "bipia:contexts",
+            ),
             *("xquad_en:contexts", "xquad_de:contexts", "xquad_es:contexts"),
         ),
     ),
@@ -53,6 +61,7 @@ HOLD_OUTS: Final[dict[str, tuple[str, ...]]] = {
     "in_the_wild, pyrit, wildguard, xquad_es, scifact": ("in_the_wild", "pyrit", "wildguard", "xquad_es", "scifact"),
     "s_labs, clinc150, halueval, ailuminate": ("s_labs", "clinc150", "halueval", "ailuminate"),
     "bipia, rhobank, presidio": ("bipia", "rhobank", "presidio"),
+    "handbook": ("handbook",),
     "all templates": ("hard", "synthetic", "strewn"),
 }
 _FOLDS: Final = 3

@@ -3,10 +3,44 @@
 Finds: overrides ("ignore all previous instructions"), role play without rules, requests for the system prompt, fake
 delimiters and system messages, claimed authority, orders to the model inside documents; also behind look-alike
 letters, leetspeak, spaces, invisible characters, base64, hex, percent, rot13 and mirrored text.
+
 Misses: adaptive attacks. Whoever may try often gets past any detector ("The Attacker Moves Second", 2025: twelve
 defences, most broken above 90 %), so no decision to trust a text may rest on a low score. Questions off the topic that
 stand in a document are no injection by their words and are not seen; nor are harmful questions, which are another
-risk's business. Languages beyond the twenty of the templates are judged by what they share with those.
+risk's business. Languages beyond those of the templates are judged by what they share with them.
+
+Costs beside the shared embedding: 0.3 ms of one core for a sentence, 0.9 ms for two longer ones, 11 ms for 300 words,
+5 s for 900,000 characters; a longer text has up to four more windows embedded, 20 to 40 ms each. Memory 1 MB.
+
+Measured at a score of 0.5 by `gateway/evaluation/injection_training.py`, with 95 % Wilson intervals. "Fold": texts and
+near-duplicates not learnt from, others of the source learnt from; the thresholds were set on the same folds, which
+flatters the benign figures a little. "Source": nothing of the source learnt from, though the thresholds knew it.
+
+    attacks caught          fold                    source
+    S-Labs                  0.913 [0.905, 0.921]    0.341 [0.328, 0.355]   its labels follow a taste of their own
+    neuralchemy_v1          0.929 [0.913, 0.942]    0.449 [0.421, 0.477]   one-line shell payloads in leetspeak
+    hackaprompt             0.949 [0.937, 0.958]    0.321 [0.299, 0.344]   fragments that make a model say one phrase
+    in-the-wild jailbreaks  0.912 [0.875, 0.938]    0.868 [0.826, 0.900]
+    PyRIT templates         0.993 [0.976, 0.998]    0.940 [0.907, 0.962]
+    BIPIA, with orders      0.930 [0.863, 0.966]    0.630 [0.532, 0.718]
+    BIPIA, plain questions  0.000 [0.000, 0.133]    not learnt from
+    planted in documents    0.874 [0.860, 0.886]    windows of 40 words
+    benign passed
+    trigger words, English  0.944 [0.932, 0.954]    0.873 [0.857, 0.888]   our templates
+    trigger words, others   0.964 [0.946, 0.976]    0.951 [0.932, 0.965]
+    WildGuard benign        0.953 [0.929, 0.969]    0.858 [0.823, 0.887]   role plays that look like jailbreaks
+    XSTest                  1.000 [0.983, 1.000]    1.000 [0.983, 1.000]
+    CLINC150                0.996 [0.993, 0.997]    0.994 [0.991, 0.995]
+    S-Labs, neuralchemy     0.990, 0.988            0.995, 0.974
+    XQuAD German, Spanish   1.000 [0.997, 1.000]    1.000 [0.997, 1.000]
+    Rho-Bank documents      1.000 [0.995, 1.000]    0.973 [0.958, 0.983]
+    our handbook, pages     1.000 [0.932, 1.000]    1.000 [0.932, 1.000]
+    our handbook, sections  0.997 [0.983, 0.999]    0.976 [0.953, 0.988]
+
+Own texts that neither templates nor thresholds were made in view of (`tests/rules/injection/*_unseen.txt`): 0.975
+[0.871, 0.996] of 40 benign ones passed, 0.778 [0.548, 0.910] of 18 attacks caught. So attacks of a known make are
+caught nine times in ten, those of a new make between a third and nine times in ten: the goal of 0.80 on unseen attacks
+is met for jailbreaks and not in general.
 """
 
 import math

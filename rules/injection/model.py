@@ -22,7 +22,7 @@ from rules.injection.structure import STRUCTURE_SIZE
 Array = NDArray[np.float32]
 
 WEIGHTS_FILE: Final = "weights.npz"
-WEIGHTS_SHA256: Final = "c5cc3a817851675fa197773d865e32bdae92a66da09bf71dbacc682acc388b13"
+WEIGHTS_SHA256: Final = "186244083dcdb043f692ceed49946936eaae6f635aca155528d065bd161ab1a4"
 
 _LAYERS: Final = ("first", "first_bias", "second", "direct", "bias")
 

@@ -9,7 +9,7 @@ WIDE_WORDS: Final = 200  # about what the sentence embedding reads
 WIDE_STRIDE: Final = 100
 NARROW_WORDS: Final = 40  # an order with its code or its reasons; longer sentences are cut to it too
 NARROW_STRIDE: Final = 20
-_SHORTEST_SENTENCE: Final = 6  # characters
+_SHORTEST_SENTENCE: Final = 16  # bytes of UTF-8: six Chinese characters, or three English words
 _LONGEST_WORD: Final = 40  # characters; text without spaces (Chinese, base64) counts a word each so many
 _WORD: Final = re.compile(rf"\S{{1,{_LONGEST_WORD}}}")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
@@ -42,5 +42,5 @@ def sentences(text: str) -> list[Window]:
         Window(start + part.start, start + part.end)
         for start, stop in zip(starts, stops, strict=True)
         for part in windows(text[start:stop], words=NARROW_WORDS, stride=NARROW_STRIDE)
-        if part.end - part.start >= _SHORTEST_SENTENCE
+        if len(text[start + part.start : start + part.end].encode("utf-8", "replace")) >= _SHORTEST_SENTENCE
     ]

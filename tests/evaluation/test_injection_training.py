@@ -83,7 +83,11 @@ def test_rates_are_by_source_and_leave_out_what_was_not_judged():
 
 def test_windows_of_one_text_are_judged_together_and_its_sentences_too():
     features = featured(
-        [_row("One thing. Another thing.", origin="a"), _row("Another thing. A third.", origin="a"), _row("Alone.")],
+        [
+            _row("One thing stands here. Another thing is there.", origin="a"),
+            _row("Another thing is there. A third one is away.", origin="a"),
+            _row("It stands alone here."),
+        ],
         lambda texts: np.zeros((len(texts), 4), np.float32),
     )
     assert [text.rows for text in features.texts] == [[0, 1], [2]]
