@@ -60,18 +60,13 @@ from gateway.retrieval.embedding import CachingEmbedder, MiniLmEmbedder
 from gateway.retrieval.retriever import PassageRetriever
 from gateway.retrieval.weaviate_store import WeaviateAddress, WeaviateStore
 from gateway.settings import ModelSettings, Settings, load_settings, resolve_redis_url, resolve_secret
+from gateway.settings.folder import AUDIT_FILE, CASES_FILE, CASES_LOCK, IDENTITY_FILE, INDEX_DIR, MASTER_KEY_FILE
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.embeddings import BuiltinEmbeddings, EmbeddingRouter, Embeddings, OpenAiEmbeddings
 from gateway.upstream.extractive import ExtractiveUpstream
 from gateway.upstream.openai import OpenAiUpstream
 from gateway.upstream.router import Model, Route, Router
 
-AUDIT_FILE: Final = "audit.db"
-CASES_FILE: Final = "cases.db"
-CASES_LOCK: Final = "cases.lock"
-IDENTITY_FILE: Final = "identity.db"
-INDEX_DIR: Final = "index"
-MASTER_KEY_FILE: Final = "master.key"
 _SALT_BYTES: Final = 32
 
 

@@ -66,7 +66,6 @@ class Exchange(Struct, kw_only=True):
     inspection: Inspection = NOTHING_INSPECTED
     intended: bool = False  # an `intent` was written, or may have been
     settled: bool = False  # an `outcome` or `stream.close` was written, or may have been
-    opened: bool = False  # a `stream.open` was written
     query: Verdict | None = None
     query_redacted: dict[str, int] = field(default_factory=dict)
     question: str = ""  # the last question after redaction

@@ -30,7 +30,7 @@ from gateway.domain.event import EventType
 from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.passage import Passage, RetrievalStatus
 from gateway.domain.segment import Segment
-from gateway.domain.signal import DetectorRun, Inspection, SignalValue
+from gateway.domain.signal import DetectorRun, Inspection, SignalValue, by_segment
 from gateway.domain.verdict import Evidence, FieldValue, Verdict
 from gateway.domain.vocabulary import Effect, Phase, Provenance
 from gateway.enforce.answer import AnswerPlan, AnswerRelease
@@ -162,8 +162,7 @@ class Pipeline:
         """Whether the caller may still see all that a held answer is made of; then the exchange has these passages."""
         if not approval.passages:
             return True
-        query = exchange.redactor.pseudonyms.without_tokens(exchange.question)
-        exchange.retrieval = await self._ports.retriever.retrieve(exchange.principal, query)
+        await self._search(exchange)
         if not still_held(approval, exchange.retrieval):
             return False
         exchange.passages = [await self._judge_passage(exchange, passage) for passage in approval.passages]
@@ -239,9 +238,10 @@ class Pipeline:
             exchange.stop(verdict.effect)
             return prompt.body
         replaced: dict[int, str] = {}
+        found = by_segment(exchange.inspection.findings)
         for segment in prompt.segments:
-            own = [finding for finding in exchange.inspection.findings if finding.segment == segment.index]
-            if not own:
+            own = found.get(segment.index)
+            if own is None:
                 continue
             redacted = exchange.redactor.redact(segment, own, verdict.obligations.redactions, brought=True)
             if redacted.text == segment.text:
@@ -261,14 +261,17 @@ class Pipeline:
         settings = self._settings.retrieval
         if not _wants_passages(exchange, settings):
             return
-        query = exchange.redactor.pseudonyms.without_tokens(exchange.question)
-        exchange.retrieval = await self._ports.retriever.retrieve(exchange.principal, query)  # 7 retrieve
+        await self._search(exchange)  # 7 retrieve
         if exchange.retrieval.status is not RetrievalStatus.OK and settings.on_failure == "refuse":
             exchange.stop(Effect.REFUSE, f"gateway.retrieval_{exchange.retrieval.status.value}", message=_NO_SOURCES)
             return
         exchange.passages = list(  # 8 inspect and decide on each passage
             await asyncio.gather(*(self._judge_passage(exchange, passage) for passage in exchange.retrieval.passages))
         )
+
+    async def _search(self, exchange: Exchange) -> None:
+        query = exchange.redactor.pseudonyms.without_tokens(exchange.question)
+        exchange.retrieval = await self._ports.retriever.retrieve(exchange.principal, query)
 
     async def _judge_passage(self, exchange: Exchange, passage: Passage) -> JudgedPassage:
         # Title and section reach the model and the client with the text, so they are judged with it.
@@ -286,10 +289,11 @@ class Pipeline:
         if verdict.effect.stops:
             # Nobody can be asked about one passage of many: what a human would have to see is left out.
             return JudgedPassage(passage=passage, verdict=verdict, kept=False)
+        found = by_segment(inspection.findings)
         title, section, text = (
             exchange.redactor.redact(
                 segment,
-                [finding for finding in inspection.findings if finding.segment == segment.index],
+                found.get(segment.index, ()),
                 verdict.obligations.redactions,
                 brought=False,
             ).text

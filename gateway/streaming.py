@@ -18,6 +18,7 @@ from gateway.exchange import Exchange, Ports
 from gateway.record import stream_opened
 from gateway.reply import completion_id, headers, stream_metadata
 from gateway.settle import settle
+from gateway.wire.answer import chunk_head
 
 
 class StreamedAnswer:
@@ -48,7 +49,6 @@ class StreamedAnswer:
         except BaseException:
             await source.aclose()
             raise
-        exchange.opened = True
         return cls(exchange, release, source, first, ports)
 
     async def chunks(self) -> AsyncIterator[Body]:
@@ -89,12 +89,11 @@ class StreamedAnswer:
 
     def _note(self, chunk: Body) -> None:
         if not self._head:
-            self._head = {
-                "id": completion_id(self._exchange),
-                "object": "chat.completion.chunk",
-                "created": chunk.get("created", int(self._exchange.call.started.timestamp())),
-                "model": chunk.get("model", self._exchange.call.prompt.model),
-            }
+            self._head = chunk_head(
+                completion_id=completion_id(self._exchange),
+                created=chunk.get("created", int(self._exchange.call.started.timestamp())),
+                model=chunk.get("model", self._exchange.call.prompt.model),
+            )
             self._response_id = chunk["id"] if isinstance(chunk.get("id"), str) else ""
         if isinstance(chunk.get("usage"), dict):
             self._usage = chunk["usage"]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 import msgspec
@@ -28,8 +28,7 @@ from gateway.commands.break_glass import break_glass_command
 from gateway.commands.timeline import print_events, print_timeline
 from gateway.domain.errors import AuditUnavailable, ConfigurationError
 from gateway.domain.event import EventType
-
-AUDIT_FILE: Final = "audit.db"
+from gateway.settings.folder import AUDIT_FILE
 
 _data_dir = click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Folder of the log; that of the settings if not given."

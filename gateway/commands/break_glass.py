@@ -34,7 +34,8 @@ def break_glass_command(context: click.Context, *, people: tuple[str, ...], reas
         raise click.UsageError("breaking the glass takes two different people: give `--as` twice")
     if not _REASON.fullmatch(reason):
         raise click.UsageError("a reason is a code of capitals, digits and underscores, such as RESTORED_BACKUP")
-    from gateway.app import IDENTITY_FILE, MASTER_KEY_FILE, open_audit
+    from gateway.app import open_audit
+    from gateway.settings.folder import IDENTITY_FILE, MASTER_KEY_FILE
 
     settings: Settings = context.obj["settings"]
     store = KeyStore.open(settings.data_dir / IDENTITY_FILE)

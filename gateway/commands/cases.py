@@ -23,9 +23,8 @@ from gateway.commands.timeline import printable
 from gateway.domain.errors import GatewayError
 from gateway.domain.event import EventDraft, EventType, Receipt
 from gateway.domain.sealing import MasterKey, Purpose
+from gateway.settings.folder import CASES_FILE, MASTER_KEY_FILE
 
-CASES_FILE: Final = "cases.db"
-MASTER_KEY_FILE: Final = "master.key"
 _OPERATOR: Final = Operator()
 _NAME: Final = re.compile(r"[\w.@-]{1,200}")
 T = TypeVar("T")

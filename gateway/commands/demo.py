@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from gateway.app import IDENTITY_FILE, open_store, record_event
+from gateway.app import open_store, record_event
 from gateway.commands.serve import run
 from gateway.demo.setup import CORPUS, ROLES, TENANT, create_keys, examples, write_settings
 from gateway.domain.event import EventDraft
@@ -24,6 +24,7 @@ from gateway.identity.key_store import KeyStore
 from gateway.retrieval.embedding import MiniLmEmbedder
 from gateway.retrieval.ingest import Ingest
 from gateway.settings import Settings, load_settings
+from gateway.settings.folder import IDENTITY_FILE
 
 _POLL_S: Final = 0.2
 _READY_S: Final = 120.0

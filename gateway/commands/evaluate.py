@@ -38,11 +38,11 @@ from gateway.retrieval.ingest import Ingest
 from gateway.retrieval.retriever import PassageRetriever
 from gateway.retrieval.store import PassageStore
 from gateway.settings import Settings
+from gateway.settings.folder import INDEX_DIR
 from gateway.strict_yaml import load
 from gateway.upstream.extractive import ExtractiveUpstream
 from gateway.upstream.router import Model
 
-INDEX_DIR: Final = "index"
 _TIMEOUT_S: Final = 60.0  # a laptop under load should fail no question
 _MODEL: Final = "extractive"
 _LABELLED_TENANT: Final = "labelled"

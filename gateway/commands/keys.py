@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -16,8 +15,7 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.event import Commitment, EventDraft, EventType
 from gateway.identity.key_store import KeyRecord, KeyStore
 from gateway.settings import Settings
-
-IDENTITY_FILE: Final = "identity.db"
+from gateway.settings.folder import IDENTITY_FILE
 
 
 @click.group("keys")

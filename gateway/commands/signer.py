@@ -16,9 +16,9 @@ from gateway.audit.note import KeyType, NoteError, SigningKey, VerifierKey
 from gateway.audit.signer import Signer, SigningRefused
 from gateway.audit.verify import Outcome
 from gateway.audit.witness_client import WitnessClient, WitnessRefused
-from gateway.commands.audit import AUDIT_FILE
 from gateway.domain.errors import ConfigurationError
 from gateway.settings import Settings
+from gateway.settings.folder import AUDIT_FILE
 
 _POLL_S: Final = 0.05
 

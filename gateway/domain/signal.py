@@ -1,6 +1,6 @@
 """What detectors report: findings and signal values per text, and their union over the texts of a phase."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -25,6 +25,14 @@ class Finding(Struct, frozen=True, kw_only=True, order=True):
     detector: str
     evidence: str = ""
     segment: int = 0  # index of the segment; a detector leaves 0, the inspector sets it
+
+
+def by_segment(findings: Iterable[Finding]) -> dict[int, list[Finding]]:
+    """The findings of each segment that has any, in their order."""
+    grouped: dict[int, list[Finding]] = {}
+    for finding in findings:
+        grouped.setdefault(finding.segment, []).append(finding)
+    return grouped
 
 
 class Scan(Struct, frozen=True):

@@ -58,6 +58,19 @@ class SignalStatus(StrEnum):
     TIMEOUT = "timeout"
     NOT_RUN = "not_run"
 
+    @property
+    def rank(self) -> int:
+        """How bad it is: where several runs are told as one, the worst counts."""
+        return _STATUS_RANKS[self]
+
+
+_STATUS_RANKS = {
+    SignalStatus.OK: 0,
+    SignalStatus.NOT_RUN: 1,
+    SignalStatus.TIMEOUT: 2,
+    SignalStatus.ERROR: 3,
+}
+
 
 class SignalType(StrEnum):
     """The type of a signal's value, with the value it has when the detector ran and saw nothing."""

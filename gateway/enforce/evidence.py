@@ -1,9 +1,7 @@
 """The union of inspections: what has been seen in a text, or in several, so far."""
 
 from gateway.domain.signal import DetectorRun, Inspection, SignalValue
-from gateway.domain.vocabulary import Provenance, SignalStatus
-
-_WORSE = {SignalStatus.OK: 0, SignalStatus.NOT_RUN: 1, SignalStatus.TIMEOUT: 2, SignalStatus.ERROR: 3}
+from gateway.domain.vocabulary import Provenance
 
 
 def union(first: SignalValue, second: SignalValue) -> SignalValue:
@@ -46,7 +44,7 @@ class EvidenceSum:
 
 
 def _merged(known: DetectorRun, run: DetectorRun) -> DetectorRun:
-    worse = run if _WORSE[run.status] > _WORSE[known.status] else known
+    worse = run if run.status.rank > known.status.rank else known
     return DetectorRun(
         detector=known.detector,
         version=known.version,

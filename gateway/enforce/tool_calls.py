@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 
 from gateway.domain.model import Body
 from gateway.domain.segment import Address, Segment
+from gateway.domain.signal import by_segment
 from gateway.domain.verdict import RuleOutcome, Verdict
 from gateway.domain.vocabulary import Effect, Provenance, RuleStatus
 from gateway.enforce.redaction import Redactor
@@ -71,9 +72,9 @@ async def judge_call(call: Body, judge: Judge, redactor: Redactor) -> JudgedCall
     inner: dict[Address, str] = {}
     kinds: dict[str, int] = {}
     restore = restorer(redactor.pseudonyms, inside_json=not arguments.is_json)
+    found = by_segment(inspection.findings)
     for segment in segments:
-        own = [finding for finding in inspection.findings if finding.segment == segment.index]
-        redacted = redactor.redact(segment, own, verdict.obligations.redactions, brought=False)
+        redacted = redactor.redact(segment, found.get(segment.index, ()), verdict.obligations.redactions, brought=False)
         for kind, count in redacted.kinds.items():
             kinds[kind] = kinds.get(kind, 0) + count
         if not segment.address:

@@ -1,7 +1,7 @@
 """The union of all scans of a phase. Pure; the order of segments and detectors changes indexes only (I4)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, assert_never
+from typing import assert_never
 
 from msgspec import Struct, structs
 
@@ -9,13 +9,6 @@ from gateway.domain.segment import Segment
 from gateway.domain.signal import EMPTY_SCAN, DetectorRun, Finding, Inspection, SignalValue
 from gateway.domain.vocabulary import Provenance, SignalStatus, SignalType
 from gateway.inspection.outcome import Failure, Outcome
-
-_SEVERITY: Final = {
-    SignalStatus.OK: 0,
-    SignalStatus.NOT_RUN: 1,
-    SignalStatus.TIMEOUT: 2,
-    SignalStatus.ERROR: 3,
-}
 
 Values = dict[Provenance, dict[str, SignalValue]]
 
@@ -67,7 +60,7 @@ def merge(segments: Sequence[Segment], parts: Iterable[Part], not_installed: Ite
 def _worse(known: Failure | None, failure: Failure) -> Failure:
     if known is None:
         return failure
-    return max(known, failure, key=lambda one: (_SEVERITY[one.status], one.reason))
+    return max(known, failure, key=lambda one: (one.status.rank, one.reason))
 
 
 def _run(part: Part, worst: Failure | None) -> DetectorRun:

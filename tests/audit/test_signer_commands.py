@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.__main__ import cli
-from gateway.app import IDENTITY_FILE, open_audit
+from gateway.app import open_audit
 from gateway.audit.checkpoint_folder import folder_of
 from gateway.audit.key_file import create_key, load_key
 from gateway.audit.note import KeyType, VerifierKey
@@ -23,6 +23,7 @@ from gateway.domain.errors import AuditUnavailable, ConfigurationError
 from gateway.domain.event import EventDraft, EventType
 from gateway.identity.key_store import KeyStore
 from gateway.settings import Settings
+from gateway.settings.folder import IDENTITY_FILE
 
 INGEST = EventDraft(type=EventType.INGEST)
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from gateway.app import IDENTITY_FILE
 from gateway.identity.key_store import KeyStore
+from gateway.settings.folder import IDENTITY_FILE
 
 ROOT: Final = Path(__file__).parents[2]
 _TICKS: Final = os.sysconf("SC_CLK_TCK")

@@ -11,10 +11,11 @@ from driven_client import DRIVERS, Driver, RegistryUnreachableError, Result, run
 from support.server import ModelServer, RunningGateway, model_server, running_gateway
 from support.wire import events, last_place, rewind, wire_settings
 
-from gateway.app import AUDIT_FILE, open_store
+from gateway.app import open_store
 from gateway.retrieval.embedding import MiniLmEmbedder
 from gateway.retrieval.ingest import Ingest
 from gateway.settings import AuditSettings, Settings
+from gateway.settings.folder import AUDIT_FILE
 
 DOCUMENT = """---
 title: Fees of the savings account

@@ -13,9 +13,10 @@ from typing import Any
 import uvicorn
 from aiohttp import web
 
-from gateway.app import IDENTITY_FILE, Application
+from gateway.app import Application
 from gateway.identity.key_store import KeyStore
 from gateway.settings import Settings
+from gateway.settings.folder import IDENTITY_FILE
 
 
 def free_port() -> int:

@@ -8,7 +8,6 @@ from typing import Any
 
 import aiohttp
 
-from gateway.app import AUDIT_FILE
 from gateway.settings import (
     AppSettings,
     BlockMode,
@@ -18,6 +17,7 @@ from gateway.settings import (
     ServerSettings,
     Settings,
 )
+from gateway.settings.folder import AUDIT_FILE
 from support.server import ModelServer, RunningGateway, completion
 
 POLICIES = Path(__file__).parent / "policies"
