@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-FAST := -m "not slow and not clients and not live"
+FAST := -m "not slow and not clients and not live and not browser"
 # Files in two processes; the slow ones run alone, since they kill, fill and measure.
 PARALLEL := --numprocesses 2 --dist loadfile
 export HF_HUB_OFFLINE = 1
@@ -24,7 +24,7 @@ serve: $(VENV)/.runtime ## Run a gateway with your own gateway.yaml (GATEWAY_CON
 
 test: $(VENV)/.dev ## Run all tests, those with real client libraries included
 	$(BIN)/python -m pytest $(FAST) $(PARALLEL)
-	$(BIN)/python -m pytest -m "slow or clients or live"
+	$(BIN)/python -m pytest -m "slow or clients or live or browser"
 	@echo "all tests passed"
 
 check: $(VENV)/.dev ## Format, lint, types, layers, policies, generated documents, fast tests
@@ -52,9 +52,9 @@ audit-table: $(VENV)/.dev ## Tamper with logs at random places and publish what 
 
 lock: ## Resolve the dependencies anew (needs `uv`)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --group build --group models pyproject.toml -o requirements.lock
+		--no-annotate --group build --group models --group assets pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--no-annotate --group build --group models --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--no-annotate --group build --group models --group assets --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## Remove environments and caches; never the data in var/
 	rm -rf $(VENV) .venv-clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -1,0 +1,1 @@
+"""The web pages of reviewers, auditors, policy authors and administrators."""
