@@ -1,0 +1,23 @@
+"""`gateway audit`: verify, prove, read and export the audit log. Works beside a running gateway."""
+
+import click
+
+from gateway.commands.audit.break_glass import break_glass_command
+from gateway.commands.audit.read import export, search, show
+from gateway.commands.audit.verify import prove, verify
+
+
+@click.group("audit")
+def audit() -> None:
+    """Verify, read and export the audit log."""
+
+
+for _command in (
+    break_glass_command,
+    export,
+    prove,
+    search,
+    show,
+    verify,
+):
+    audit.add_command(_command)
