@@ -25,9 +25,10 @@ WAITING_LIMIT: Final = 4_096
 class Inspector:
     """Runs detectors once per distinct text, in parallel, with deadlines.
 
-    Inline detectors run on the loop in one batch. Each thread detector has `threads` threads of its own. Results are
-    kept in one cache of at most `cache_bytes` under keyed hashes of (detector name, version, text); texts being
-    scanned are shared by concurrent calls. When everything is cached or inline, a call never leaves the loop.
+    Inline detectors run on the loop in one batch, and in a thread of their own for texts so long that the loop would
+    stand still. Each thread detector has `threads` threads of its own. Results are kept in one cache of at most
+    `cache_bytes` under keyed hashes of (detector name, version, text); texts being scanned are shared by concurrent
+    calls. When everything is cached, or inline and short, a call never leaves the loop.
 
     A failure is a status, never an exception (I3): a detector that is not installed is `not_run`, one that raises
     or returns nonsense `error`, one that is late `timeout` (its late result is still cached), and a lane in which
@@ -77,7 +78,7 @@ class Inspector:
     ) -> Inspection:
         """All that `detectors` see in `segments`. `timeouts` are seconds by detector name, counted from the call
         and including the wait for a thread. A cancelled call leaves its scans running for the cache. Unless
-        `keep`, inline detectors neither ask the cache nor fill it."""
+        `keep`, inline detectors neither ask the cache nor fill it for short texts."""
         loop = asyncio.get_running_loop()
         started_s, started_us = loop.time(), self._clock_us()
         distinct: dict[bytes, str] = {}

@@ -16,6 +16,7 @@ from gateway.domain.segment import Segment
 from gateway.domain.signal import Finding, Inspection, Scan
 from gateway.domain.vocabulary import Placement, Provenance, SignalStatus, SignalType
 from gateway.inspection import Inspector
+from gateway.inspection.lane import INLINE_CHARS
 
 KEY = b"k" * 32
 SIGNALS: Mapping[str, SignalType] = {
@@ -297,6 +298,34 @@ async def test_cached_and_inline_work_never_leaves_the_loop(build: Build) -> Non
     with pytest.raises(StopIteration) as returned:
         call.send(None)
     assert len(returned.value.value.findings) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * (INLINE_CHARS + 1), "\u0301" * (INLINE_CHARS // 4 + 1)], ids=["long", "accents"]
+)
+@pytest.mark.parametrize("keep", [True, False])
+async def test_a_long_text_does_not_hold_the_loop(build: Build, text: str, *, keep: bool) -> None:
+    places = []
+
+    class Placed(WordDetector):
+        def one(self, text: str) -> Scan:
+            places.append(threading.current_thread() is threading.main_thread())
+            return super().one(text)
+
+    inspector = build(Placed())
+    for body in ("secret", text + "secret"):
+        seen = await inspector.inspect(
+            segments(body), detectors=frozenset({"words"}), timeouts={}, default_timeout_s=5, keep=keep
+        )
+        assert [finding.kind for finding in seen.findings] == ["word.secret"]
+    assert places == [True, False]
+
+
+async def test_a_long_text_after_closing_fails_closed(build: Build) -> None:
+    inspector = build(WordDetector())
+    inspector.close()
+    result = await look(inspector, segments("x" * (INLINE_CHARS + 1)), "words")
+    assert {signal.status for signal in result.signals.values()} == {SignalStatus.ERROR}
 
 
 async def test_texts_that_will_not_come_again_leave_the_cache_alone(build: Build) -> None:
