@@ -324,8 +324,8 @@ async def test_a_long_text_does_not_hold_the_loop(build: Build, text: str, *, ke
 async def test_a_long_text_after_closing_fails_closed(build: Build) -> None:
     inspector = build(WordDetector())
     inspector.close()
-    result = await look(inspector, segments("x" * (INLINE_CHARS + 1)), "words")
-    assert {signal.status for signal in result.signals.values()} == {SignalStatus.ERROR}
+    run = (await look(inspector, segments("x" * (INLINE_CHARS + 1)), "words")).runs["words"]
+    assert (run.status, run.reason) == (SignalStatus.ERROR, "closed")
 
 
 async def test_texts_that_will_not_come_again_leave_the_cache_alone(build: Build) -> None:
