@@ -1,6 +1,7 @@
 """The composition root: settings in, a running gateway out. The only file, with `detectors.py`, that names adapters."""
 
 import asyncio
+import ctypes
 import gc
 import os
 import time
@@ -45,7 +46,7 @@ from gateway.edge.health import Health, HealthWire
 from gateway.edge.openai import OpenAiWire
 from gateway.edge.openapi import OpenApiWire
 from gateway.escalation import facts_of
-from gateway.exchange import Ports
+from gateway.exchange import Ports, Rulebook
 from gateway.identity.authenticator import KeyAuthenticator
 from gateway.identity.key_store import KeyStore
 from gateway.inspection.inspector import Inspector
@@ -125,9 +126,9 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     transitions = Transitions(case_store, audit, clock=utc_now, announce=Announcer(webhooks, random_id))
     desk = AuditedCaseDesk(case_store, audit, transitions, key=case_key, ids=random_id, clock=utc_now)
     await audit.append(_activated(bundle))
+    rulebook = Rulebook(policy=bundle, inspector=inspector, growth=growth_index(bundle, detectors))
     ports = Ports(
-        policy=lambda: bundle,
-        inspector=inspector,
+        rulebook=lambda: rulebook,
         audit=audit,
         cases=desk,
         retriever=PassageRetriever(
@@ -139,7 +140,6 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         ),
         upstream=router,
         embeddings=embeddings,
-        growth=growth_index(bundle, detectors),
         clock=utc_now,
         hash_key=master.derive(Purpose.HASH_REDACTION),
     )
@@ -210,10 +210,18 @@ class Application:
         if self._alone:
             gc.collect()
             gc.freeze()
+            _return_freed_memory()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await gateway.closing.aclose()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _return_freed_memory() -> None:
+    """Loading models leaves tens of megabytes that the C library keeps for later; glibc gives them back if asked."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _routes() -> list[ASGIRouteHandler]:

@@ -20,17 +20,23 @@ from gateway.upstream.embeddings import Embeddings
 from gateway.wire.chat import Prompt
 
 
+class Rulebook(Struct, frozen=True, kw_only=True):
+    """What judges texts. A change of policies replaces it as a whole, so that no exchange is judged by a mixture."""
+
+    policy: Policy
+    inspector: Inspecting  # runs the detectors that the policy needs
+    growth: GrowthIndex  # of the same detectors
+
+
 class Ports(Struct, frozen=True, kw_only=True):
     """Everything that the request path calls; chosen by the composition root."""
 
-    policy: Callable[[], Policy]  # the bundle in force; asked once per exchange
-    inspector: Inspecting
+    rulebook: Callable[[], Rulebook]  # the one in force; asked once per exchange
     audit: AuditLog
     cases: CaseDesk
     retriever: Retriever
     upstream: Upstream
     embeddings: Embeddings
-    growth: GrowthIndex
     clock: Callable[[], datetime]
     hash_key: bytes
 
@@ -59,7 +65,7 @@ class Exchange(Struct, kw_only=True):
     """Mutable, owned by one task. Holds content, so its representation shows none."""
 
     call: Call
-    policy: Policy
+    rulebook: Rulebook  # from the query to the end of the stream the one with which it began
     app: AppSettings
     fields: Mapping[str, FieldValue]
     redactor: Redactor
@@ -87,6 +93,10 @@ class Exchange(Struct, kw_only=True):
     @property
     def principal(self) -> Principal:
         return self.call.principal
+
+    @property
+    def policy(self) -> Policy:
+        return self.rulebook.policy
 
     @property
     def shown(self) -> tuple[Passage, ...]:

@@ -92,9 +92,10 @@ class Pipeline:
 
     async def judge_edit(self, facts: Mapping[str, FieldValue], text: str, lifts: frozenset[str]) -> tuple[str, ...]:
         """Ids of the rules that stop an answer which a human wrote; empty if it may leave. `lifts` as in `Approval`."""
-        policy = self._ports.policy()
+        rulebook = self._ports.rulebook()
+        policy = rulebook.policy
         segment = Segment(index=0, text=text, provenance=Provenance.ASSISTANT)
-        seen = await self._ports.inspector.inspect(
+        seen = await rulebook.inspector.inspect(
             [segment],
             detectors=policy.required(Phase.ANSWER, facts),
             timeouts=policy.timeouts(facts),
@@ -191,7 +192,7 @@ class Pipeline:
         prompt, principal = call.prompt, call.principal
         return Exchange(
             call=call,
-            policy=self._ports.policy(),
+            rulebook=self._ports.rulebook(),
             app=self._settings.app(principal.app),
             redactor=Redactor(
                 PseudonymMap(segment.text for segment in prompt.segments),
@@ -214,7 +215,7 @@ class Pipeline:
     async def _inspect(
         self, exchange: Exchange, segments: Sequence[Segment], phase: Phase, *, keep: bool = True
     ) -> Inspection:
-        return await self._ports.inspector.inspect(
+        return await exchange.rulebook.inspector.inspect(
             segments,
             detectors=exchange.policy.required(phase, exchange.fields),
             timeouts=exchange.policy.timeouts(exchange.fields),
@@ -323,7 +324,7 @@ class Pipeline:
         cut = (
             Cut(granularity=Granularity.WHOLE)
             if exchange.buffered
-            else self._ports.growth.cut(policy.required(Phase.ANSWER, fields))
+            else exchange.rulebook.growth.cut(policy.required(Phase.ANSWER, fields))
         )
         assert exchange.query is not None
         return AnswerPlan(

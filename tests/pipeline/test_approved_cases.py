@@ -24,7 +24,7 @@ from gateway.cases.machine import Actor, Approve, Claim
 from gateway.domain.errors import RequestError
 from gateway.domain.vocabulary import Effect, Phase
 from gateway.enforce.growth import GrowthIndex
-from gateway.exchange import Call, Ports
+from gateway.exchange import Call, Ports, Rulebook
 from gateway.pipeline import Pipeline
 from gateway.settings import RetrievalSettings, Settings
 from gateway.wire.chat import read_prompt
@@ -50,14 +50,14 @@ class Bench:
         )
         self.pipeline = Pipeline(
             Ports(
-                policy=lambda: self.policy,
-                inspector=FakeInspector(),
+                rulebook=lambda: Rulebook(
+                    policy=self.policy, inspector=FakeInspector(), growth=GrowthIndex({}, lambda *_: None)
+                ),
                 audit=self.audit,
                 cases=desk,
                 retriever=self.retriever,
                 upstream=self.upstream,
                 embeddings=FakeEmbeddings(),
-                growth=GrowthIndex({}, lambda *_: None),
                 clock=lambda: NOW,
                 hash_key=KEY,
             ),

@@ -23,7 +23,7 @@ from gateway.domain.event import EventType
 from gateway.domain.passage import RetrievalStatus
 from gateway.domain.vocabulary import Effect, Phase, RedactOperator, SignalStatus
 from gateway.enforce.growth import GrowthIndex
-from gateway.exchange import Call, Ports
+from gateway.exchange import Call, Ports, Rulebook
 from gateway.pipeline import Pipeline
 from gateway.settings import AppSettings, BlockMode, RetrievalSettings, Settings
 from gateway.wire.chat import read_prompt
@@ -65,14 +65,16 @@ class Bench:
         growing = [beginning for _, beginning in WORDS.values()]
         self.pipeline = Pipeline(
             Ports(
-                policy=lambda: self.policy,
-                inspector=self.inspector,
+                rulebook=lambda: Rulebook(
+                    policy=self.policy,
+                    inspector=self.inspector,
+                    growth=GrowthIndex({"words": growing}, GrowingMatches),
+                ),
                 audit=self.audit,
                 cases=self.cases,
                 retriever=self.retriever,
                 upstream=self.upstream,
                 embeddings=self.embeddings,
-                growth=GrowthIndex({"words": growing}, GrowingMatches),
                 clock=lambda: NOW,
                 hash_key=b"h" * 32,
             ),
