@@ -17,6 +17,7 @@ class EventType(StrEnum):
     CASE_RELEASED = "case.released"  # back to the queue: handed back, or the lease ended
     CASE_ASKED = "case.asked"
     CASE_REPLIED = "case.replied"
+    CASE_VIEWED = "case.viewed"  # what a reviewer thought before they saw the answer
     CASE_APPROVED = "case.approved"  # one approval; the body's `to` says whether it was the last that was needed
     CASE_EDITED = "case.edited"
     CASE_REFUSED = "case.refused"
@@ -34,6 +35,10 @@ class EventType(StrEnum):
     POLICY_ACTIVATE = "policy.activate"
     KEY_CREATED = "admin.key_created"
     KEY_REVOKED = "admin.key_revoked"
+    CONSOLE_SIGNED_IN = "admin.console_signed_in"
+    CONSOLE_SIGNED_OUT = "admin.console_signed_out"
+    CONSOLE_SIGN_IN_FAILED = "admin.console_sign_in_failed"
+    CONSOLE_ACCOUNT_CHANGED = "admin.console_account_changed"
     INGEST = "ingest"
     ACCESS_MISMATCH = "security.access_mismatch"
     BODY_READ = "body.read"  # someone opened sealed content; the body names who, what and why

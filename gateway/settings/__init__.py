@@ -3,7 +3,9 @@
 No other package reads configuration from files or the environment.
 """
 
+from gateway.settings.console import ConsoleSettings, GrantSettings, OidcSettings
 from gateway.settings.load import CONFIG_VARIABLE, ENVIRONMENT, load_settings
+from gateway.settings.metrics import MetricsSettings
 from gateway.settings.model import (
     AppSettings,
     AuditSettings,
@@ -19,6 +21,7 @@ from gateway.settings.model import (
     Settings,
     WebhookSettings,
 )
+from gateway.settings.policy import PolicySettings, SignatureSettings
 from gateway.settings.reference import settings_reference
 from gateway.settings.secret import resolve_redis_url, resolve_secret
 
@@ -29,14 +32,20 @@ __all__ = [
     "AuditSettings",
     "BlockMode",
     "CaseSettings",
+    "ConsoleSettings",
     "EmbeddingModelSettings",
+    "GrantSettings",
     "InspectionSettings",
     "LimitSettings",
+    "MetricsSettings",
     "ModelSettings",
+    "OidcSettings",
+    "PolicySettings",
     "QueueSettings",
     "RetrievalSettings",
     "ServerSettings",
     "Settings",
+    "SignatureSettings",
     "WebhookSettings",
     "load_settings",
     "resolve_redis_url",

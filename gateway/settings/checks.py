@@ -23,6 +23,8 @@ def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
     if retrieval.weaviate_api_key and not is_reference(retrieval.weaviate_api_key):
         yield _literal_secret(document.node(retrieval, "weaviate_api_key"))
     yield from _webhook_faults(document)
+    yield from _console_faults(document)
+    yield from _level_faults(document)
     names = {model.name for model in settings.models}
     for index, name in enumerate(retrieval.models):
         if name != "*" and name not in names:
@@ -85,6 +87,41 @@ def _webhook_faults(document: Document[Settings]) -> Iterator[Fault]:
             yield document.node(webhook, "url").fault(
                 "SET011", "`url` must be `http://` or `https://`, a host and a path, and nothing else"
             )
+
+
+def _console_faults(document: Document[Settings]) -> Iterator[Fault]:
+    console = document.value.console
+    oidc = console.oidc
+    if console.public_url and not _is_origin(console.public_url):
+        yield document.node(console, "public_url").fault(
+            "SET011", "`public_url` must be `https://` and a host, and nothing else (`http://` on loopback)"
+        )
+    if oidc.client_secret and not is_reference(oidc.client_secret):
+        yield _literal_secret(document.node(oidc, "client_secret"))
+    if oidc.issuer and not oidc.client_id:
+        yield document.node(oidc, "issuer").fault("SET017", "`issuer` needs `client_id`: add the console's id there")
+    if oidc.issuer and not (_is_plain_address(oidc.issuer) and _is_secure(oidc.issuer)):
+        yield document.node(oidc, "issuer").fault(
+            "SET011", "`issuer` must be `https://`, a host and a path, and nothing else (`http://` on loopback)"
+        )
+
+
+def _level_faults(document: Document[Settings]) -> Iterator[Fault]:
+    for name, app in document.value.apps.items():
+        if app.observe_level < app.enforce_level:
+            levels = f"`observe_level: {app.observe_level}` is below `enforce_level: {app.enforce_level}`"
+            yield document.node(app, "observe_level").fault(
+                "SET018", f"{levels} of app {quoted(name)}: what is enforced is observed, raise it"
+            )
+
+
+def _is_origin(text: str) -> bool:
+    return _is_plain_address(text) and _is_secure(text) and urlsplit(text).path == ""
+
+
+def _is_secure(text: str) -> bool:
+    url = urlsplit(text)
+    return url.scheme == "https" or url.hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 def _fallback_faults(document: Document[Settings]) -> Iterator[Fault]:

@@ -102,3 +102,4 @@ def _references(settings: Settings) -> Iterator[str]:
     yield settings.retrieval.weaviate_api_key
     yield settings.limits.redis_url
     yield from (webhook.secret for webhook in settings.cases.webhooks)
+    yield settings.console.oidc.client_secret

@@ -10,6 +10,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from gateway.settings.console import ConsoleSettings
+from gateway.settings.metrics import MetricsSettings
+from gateway.settings.policy import PolicySettings
+
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 PositiveInt = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -89,6 +93,10 @@ class AppSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         bool, _about("whether the header `x-gateway-retrieval: off` is obeyed")
     ] = False
     system_prompt: Annotated[str, _about("put before the messages of every request")] = ""
+    enforce_level: Annotated[int, Meta(ge=1, le=4), _about("rules up to this level are enforced")] = 4
+    observe_level: Annotated[
+        int, Meta(ge=1, le=4), _about("rules above it and up to this level are evaluated, but change nothing")
+    ] = 4
 
 
 class RetrievalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -196,6 +204,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
     cases: CaseSettings = field(default_factory=CaseSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _about("least severe log lines that are written")
     ] = "info"

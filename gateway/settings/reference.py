@@ -45,6 +45,8 @@ def _nested(hint: Any) -> tuple[type[Struct] | None, str]:
     arguments = get_args(hint)
     if isinstance(hint, type) and issubclass(hint, Struct):
         return hint, ""
+    if get_origin(hint) is types.UnionType and isinstance(arguments[0], type) and issubclass(arguments[0], Struct):
+        return arguments[0], ""
     if get_origin(hint) is tuple and isinstance(arguments[0], type) and issubclass(arguments[0], Struct):
         return arguments[0], "[]"
     if get_origin(hint) is dict:
