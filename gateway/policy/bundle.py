@@ -34,7 +34,8 @@ _DIGEST_FORM: Final = "gateway/policy-digest/v1"  # moves when the canonical for
 
 class Bundle:
     """All rules in force. `digest` identifies what they mean: layout, comments, order, titles and tests are not part
-    of it; everything that can change a verdict or a text that a person reads because of one is.
+    of it; everything that can change a verdict or a text that a person reads because of one is. `files_digest` leaves
+    the levels of apps out, which no policy file holds: it is what people sign.
 
     `levels` says per app how strict it is. Construct through `gateway.policy.load.load_bundle`.
     """
@@ -72,7 +73,8 @@ class Bundle:
         self._levels = dict(levels or {})
         scoped: list[CompiledRule | CompiledScoring] = [*self.rules, *self.scorings]
         self._scopes = sorted(frozenset[Scope]().union(*(one.scopes for one in scoped)))
-        self.digest: Final = self._digest()
+        self.files_digest: Final = self._digest({})
+        self.digest: Final = self._digest(self._levels) if self._levels else self.files_digest
         self._caller = lru_cache(maxsize=_CALLERS)(self._caller_view)
         self._fitting = lru_cache(maxsize=_VIEWS)(self._fitting_view)
 
@@ -133,7 +135,7 @@ class Bundle:
             levels,
         )
 
-    def _digest(self) -> str:
+    def _digest(self, levels: Mapping[str, Levels]) -> str:
         form = {
             "form": _DIGEST_FORM,
             "rules": [canonical_rule(rule) for rule in self.rules],
@@ -146,7 +148,7 @@ class Bundle:
             "topics": [
                 {"id": one.id, "like": sorted(set(one.like)), "unlike": sorted(set(one.unlike))} for one in self.topics
             ],
-            "levels": as_json(self._levels),
+            "levels": as_json(levels),
         }
         text = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()

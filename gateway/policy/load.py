@@ -1,9 +1,15 @@
-"""The only I/O of this package: policy files below the configured paths -> bundle."""
+"""The only I/O of this package: policy files below the configured paths -> bundle.
+
+Reading and compiling are two steps, so that what was compiled is exactly what was read, signed and kept.
+"""
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.domain.errors import ConfigurationError, Fault
 from gateway.domain.vocabulary import SignalType
@@ -16,6 +22,20 @@ from gateway.strict_yaml import MAX_CHARS, Document, load_document
 
 _SUFFIXES: Final = (".yaml", ".yml")
 _MAX_FILES: Final = 5_000
+_MAX_BYTES: Final = 4 * MAX_CHARS  # of one file
+
+
+class PolicyFile(Struct, frozen=True, kw_only=True):
+    """One file as it was read: its name in the bundle, where it lay, and its bytes, `None` where `fault` says why
+    there are none."""
+
+    name: str
+    file: str
+    content: bytes | None
+    fault: str = ""
+
+    def __repr__(self) -> str:
+        return f"PolicyFile({self.name})"
 
 
 def load_bundle(
@@ -34,13 +54,26 @@ def load_bundle(
     far ahead exceptions may expire. Raises `FaultsFound` with every fault of every file, and
     `ConfigurationError` for paths without policies. Blocking.
     """
+    return compile_files(read_files(paths), signals=signals, now=now, levels=levels, kinds=kinds)
+
+
+def compile_files(
+    files: Sequence[PolicyFile],
+    *,
+    signals: Mapping[str, SignalType],
+    now: dt.datetime,
+    levels: Mapping[str, Levels] | None = None,
+    kinds: Mapping[str, Iterable[str]] | None = None,
+) -> Bundle:
+    """The bundle of files that were read; arguments and errors are those of `load_bundle`. Pure."""
     faults: list[Fault] = []
-    sources = read_sources(paths, faults)
+    sources = decode_files(files, faults)
     return compile_bundle(sources, faults, signals=signals, now=now, levels=levels or {}, kinds=kinds or {})
 
 
-def read_sources(paths: Sequence[Path], faults: list[Fault]) -> list[Source]:
-    """All policy files, decoded as far as possible, in order of their names."""
+def find_files(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """The policy files at or below `paths`: their names in a bundle and where they lie, sorted. Blocking. Raises
+    `ConfigurationError` for a path without any."""
     found: dict[Path, tuple[str, Path]] = {}
     for path in paths:
         root = path if path.is_dir() else path.parent
@@ -52,15 +85,37 @@ def read_sources(paths: Sequence[Path], faults: list[Fault]) -> list[Source]:
             found.setdefault(file.resolve(), (name, file))
     if len(found) > _MAX_FILES:
         raise ConfigurationError(f"{len(found)} policy files: the limit is {_MAX_FILES}")
-    named: dict[str, Path] = {}
+    return sorted(found.values())
+
+
+def read_files(paths: Sequence[Path]) -> tuple[PolicyFile, ...]:
+    """All policy files with their bytes, in order of their names. Blocking. Raises `ConfigurationError`."""
+    return tuple(_read(name, file) for name, file in find_files(paths))
+
+
+def files_digest(files: Sequence[PolicyFile]) -> str:
+    """`sha256:…` of names and bytes, wherever the files lay: equal exactly for equal files."""
+    total = hashlib.sha256()
+    for one in sorted(files, key=lambda one: one.name):
+        content = b"" if one.content is None else one.content
+        for part in (one.name.encode("utf-8", "surrogatepass"), content, one.fault.encode()):
+            total.update(len(part).to_bytes(8))
+            total.update(part)
+    return f"sha256:{total.hexdigest()}"
+
+
+def decode_files(files: Sequence[PolicyFile], faults: list[Fault]) -> list[Source]:
+    """The files decoded as far as possible, in their order. Faults are appended."""
+    named: dict[str, PolicyFile] = {}
     sources = []
-    for name, file in sorted(found.values()):
-        first = named.setdefault(name, file)
-        if first is not file:
-            faults.append(_fault(file, "POL020", f"a set named `{name}` is already in `{first}`: rename one"))
-        document = _read(file, faults)
+    for one in files:
+        first = named.setdefault(one.name, one)
+        if first is not one:
+            message = f"a set named `{one.name}` is already in `{first.file}`: rename one"
+            faults.append(Fault(one.file, 1, 1, "POL020", message))
+        document = _decode(one, faults)
         if document is not None:
-            sources.append(Source(name, str(file), document))
+            sources.append(Source(one.name, one.file, document))
     return sources
 
 
@@ -74,21 +129,26 @@ def _files_below(root: Path) -> list[Path]:
     )
 
 
-def _read(file: Path, faults: list[Fault]) -> Document[PolicySet] | None:
+def _read(name: str, file: Path) -> PolicyFile:
     try:
-        if file.stat().st_size > 4 * MAX_CHARS:
-            faults.append(_fault(file, "POL021", f"file is larger than {4 * MAX_CHARS} bytes: split it"))
-            return None
-        text = file.read_bytes().decode("utf-8")
+        if file.stat().st_size > _MAX_BYTES:
+            return PolicyFile(
+                name=name, file=str(file), content=None, fault=f"file is larger than {_MAX_BYTES} bytes: split it"
+            )
+        return PolicyFile(name=name, file=str(file), content=file.read_bytes())
+    except OSError as error:
+        fault = f"file cannot be read: {(error.strerror or 'unknown').lower()}"
+        return PolicyFile(name=name, file=str(file), content=None, fault=fault)
+
+
+def _decode(one: PolicyFile, faults: list[Fault]) -> Document[PolicySet] | None:
+    if one.content is None:
+        faults.append(Fault(one.file, 1, 1, "POL021", one.fault))
+        return None
+    try:
+        text = one.content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        faults.append(Fault(str(file), line, 1, "POL021", "not utf-8: save the file as UTF-8"))
+        faults.append(Fault(one.file, line, 1, "POL021", "not utf-8: save the file as UTF-8"))
         return None
-    except OSError as error:
-        faults.append(_fault(file, "POL021", f"file cannot be read: {(error.strerror or 'unknown').lower()}"))
-        return None
-    return load_document(text, str(file), PolicySet, faults)
-
-
-def _fault(file: Path, code: str, message: str) -> Fault:
-    return Fault(str(file), 1, 1, code, message)
+    return load_document(text, one.file, PolicySet, faults)

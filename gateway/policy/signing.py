@@ -10,7 +10,8 @@ import binascii
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -24,11 +25,13 @@ from gateway.policy.bundle import Bundle, canonical_rule
 
 FORM: Final = "gateway/policy-manifest/v1"
 
+_RAW: Final = "ed25519:"
 _ANY_TIME: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)  # the time of a manifest is not compared
 
 
 class Statement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is approved. `files` are names in the bundle with the SHA-256 of their bytes, `created` is RFC 3339."""
+    """What is approved. `digest` is `Bundle.files_digest`, `files` are names in the bundle with the SHA-256 of their
+    bytes, `created` is RFC 3339."""
 
     form: str
     digest: str
@@ -55,7 +58,7 @@ def state(bundle: Bundle, files: Mapping[str, bytes], *, author: str, now: dt.da
     return Manifest(
         statement=Statement(
             form=FORM,
-            digest=bundle.digest,
+            digest=bundle.files_digest,
             rules={rule.id: _sha256(_canonical(canonical_rule(rule))) for rule in bundle.rules},
             files={name: _sha256(content) for name, content in sorted(files.items())},
             author=author,
@@ -149,6 +152,35 @@ def public_key(pem: bytes) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigurationError("key is not ed25519: make one with `openssl genpkey -algorithm ed25519`")
     return key
+
+
+def public_keys(entries: Iterable[str]) -> dict[str, Ed25519PublicKey]:
+    """Keys by name, from `NAME=FILE` (PEM) or `NAME=ed25519:BASE64` (the 32 bytes of RFC 8032). Blocking. Raises
+    `ConfigurationError`, also for a name that is there twice."""
+    found: dict[str, Ed25519PublicKey] = {}
+    for entry in entries:
+        name, _, value = entry.partition("=")
+        if not name or not value:
+            raise ConfigurationError("a public key is written `NAME=FILE` or `NAME=ed25519:BASE64`: correct it")
+        if name in found:
+            raise ConfigurationError(f"two public keys of `{name}`: a person has one, remove the other")
+        found[name] = _raw_key(value) if value.startswith(_RAW) else public_key(_key_file(Path(value)))
+    return found
+
+
+def _raw_key(value: str) -> Ed25519PublicKey:
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(value.removeprefix(_RAW), validate=True))
+    except ValueError:
+        raise ConfigurationError("a public key after `ed25519:` must be base64 of 32 bytes: correct it") from None
+
+
+def _key_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or "unknown").lower()
+        raise ConfigurationError(f"the public key `{path}` cannot be read: {reason}: correct the path") from None
 
 
 def _signed_bytes(statement: Statement, by: str) -> bytes:

@@ -18,9 +18,7 @@ class SignatureSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Meta(min_length=1),
         _about("public keys of people: `NAME=FILE` (PEM) or `NAME=ed25519:BASE64`"),
     ]
-    manifest: Annotated[Path, _about("the manifest that `gateway policy sign` writes")] = Path(
-        "policies.manifest.json"
-    )
+    manifest: Annotated[Path, _about("the manifest that `gateway policy sign` writes")] = Path("policies.manifest.json")
     approvals: Annotated[int, Meta(ge=1, le=20), _about("approvers that are needed, other than the author")] = 2
 
 
