@@ -86,6 +86,7 @@ class _Compiler:
         }
         self._vocabulary = Vocabulary({**signals, **defined}, kinds)
         self._scopes = self._resolve_scopes()
+        self._rule_ids = frozenset(rule.id for source in sources for rule in source.set.rules)
 
     def bundle(self, levels: Mapping[str, Levels]) -> Bundle:
         self._check_patterns()
@@ -95,7 +96,7 @@ class _Compiler:
         dialogues: list[Dialogue] = []
         for source in self._sources:
             rules += self._rules(source, exceptions, trials)
-            reader = TrialReader(source, self._vocabulary, self._faults)
+            reader = TrialReader(source, self._vocabulary, self._rule_ids, self._faults)
             dialogues += [reader.dialogue(one) for one in source.set.conversations]
         if len(rules) > MAX_RULES:
             self._faults.append(Fault("", 0, 0, "POL019", f"{len(rules)} rules: the limit is {MAX_RULES}"))
@@ -173,8 +174,10 @@ class _Compiler:
 
     def _resolve_scopes(self) -> dict[str, frozenset[Scope]]:
         """Where the rules of each file apply: where its set does, and where each set that extends it does."""
-        by_name = {source.name: source for source in self._sources}
-        scopes: dict[str, set[Scope]] = {name: set() for name in by_name}
+        # By id too: the path of a set depends on which folder it was loaded from, its id does not.
+        by_name = {source.set.metadata.id: source for source in self._sources}
+        by_name |= {source.name: source for source in self._sources}
+        scopes: dict[str, set[Scope]] = {source.name: set() for source in self._sources}
         for source in self._sources:
             scope = _scope(source.set)
             for name in self._ancestry(source, by_name):
@@ -195,14 +198,14 @@ class _Compiler:
                 node = one.document.node(one.set, "extends", index)
                 if parent is None:
                     if one is source:
-                        near = suggestion(name, by_name.keys() - {source.name})
+                        near = suggestion(name, by_name.keys() - {source.name, source.set.metadata.id})
                         self._faults.append(node.fault("POL011", f"unknown set {quoted(name)}: {near}"))
-                elif name == source.name:
+                elif parent is source:
                     self._faults.append(
                         node.fault("POL011", f"{quoted(name)} extends itself through this line: remove it")
                     )
-                elif name not in found:
-                    found.add(name)
+                elif parent.name not in found:
+                    found.add(parent.name)
                     waiting.append(parent)
         return found
 
@@ -213,7 +216,7 @@ class _Compiler:
     ) -> list[CompiledRule]:
         optional = frozenset(need.detector for need in source.set.needs.values() if not need.required)
         compiler = RuleCompiler(source, self._vocabulary, optional, self._scopes[source.name], self._faults)
-        reader = TrialReader(source, self._vocabulary, self._faults)
+        reader = TrialReader(source, self._vocabulary, self._rule_ids, self._faults)
         compiled = []
         for rule in source.set.rules:
             mine = tuple(sorted((one for one in exceptions if one.rule == rule.id), key=lambda one: one.id))

@@ -171,7 +171,8 @@ class Trial(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Dialogue(Struct, frozen=True, kw_only=True, eq=False):
-    """A conversation ready to run: its texts, the facts about it, the strictest effect and the reasons expected."""
+    """A conversation ready to run: its texts, the facts about it, the strictest effect expected, the `rules` that
+    must be reasons of it and those that must not (`without`)."""
 
     name: str
     file: str
@@ -182,6 +183,7 @@ class Dialogue(Struct, frozen=True, kw_only=True, eq=False):
     fields: Mapping[str, FieldValue]
     effect: Effect
     rules: frozenset[str]
+    without: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"Dialogue({self.file}:{self.line})"

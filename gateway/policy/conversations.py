@@ -53,12 +53,15 @@ def _run(bundle: Bundle, judge: Judge, dialogue: Dialogue) -> ConversationResult
     effect = strictest(*(verdict.effect for verdict in verdicts))
     reasons = tuple(sorted({reason for verdict in verdicts for reason in verdict.reasons}))
     missing = sorted(dialogue.rules - set(reasons))
+    unwanted = sorted(dialogue.without & set(reasons))
     message = ""
     if effect is not dialogue.effect:
         because = f": {', '.join(reasons)}" if reasons else ""
         message = f"expected {dialogue.effect.value}, it is {effect.value}{because}"
     elif missing:
         message = f"expected reasons {', '.join(missing)} are missing: it has {', '.join(reasons) or 'none'}"
+    elif unwanted:
+        message = f"expected without {', '.join(unwanted)}: they are among its reasons"
     return ConversationResult(
         name=dialogue.name, file=dialogue.file, line=dialogue.line, effect=effect, reasons=reasons, message=message
     )

@@ -285,6 +285,9 @@ class Scoring(Form, frozen=True, kw_only=True):
 class ConversationExpected(Form, frozen=True, kw_only=True):
     effect: Annotated[Effect, Meta(description="The strictest effect over all its texts.")]
     rules: Annotated[tuple[str, ...], Meta(description="Rules that must be among the reasons.")] = ()
+    without: Annotated[
+        tuple[str, ...], Meta(description="Rules that must not be among the reasons: the text is their near-miss.")
+    ] = ()
 
 
 class Conversation(Form, frozen=True, kw_only=True):
@@ -306,7 +309,7 @@ class PolicySet(Form, frozen=True, kw_only=True, rename={"api_version": "apiVers
     metadata: Annotated[Metadata, Meta(description="Who answers for the set, and what it is for.")]
     extends: Annotated[
         tuple[str, ...],
-        Meta(description="Sets whose rules also apply wherever this set applies, by path: `base/personal-data`."),
+        Meta(description="Sets whose rules also apply wherever this set applies, by id or path: `base/personal-data`."),
     ] = ()
     applies_to: Annotated[AppliesTo, Meta(description="Where the set applies; everywhere if absent.")] = AppliesTo()
     needs: Annotated[dict[str, Need], Meta(description="Signals the set relies on, by their first word.")] = {}

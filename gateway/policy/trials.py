@@ -1,7 +1,7 @@
 """Unit tests of rules: evidence as the author gives it, through the one evaluator."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -108,11 +108,13 @@ def _because(found: RuleOutcome | None) -> str:
 
 
 class TrialReader:
-    """Reads the unit tests and conversations of one file; those with a fault are read as far as they go."""
+    """Reads the unit tests and conversations of one file; those with a fault are read as far as they go. `rules` are
+    the ids of all rules of the bundle."""
 
-    def __init__(self, source: Source, vocabulary: Vocabulary, faults: list[Fault]) -> None:
+    def __init__(self, source: Source, vocabulary: Vocabulary, rules: Collection[str], faults: list[Fault]) -> None:
         self._source = source
         self._vocabulary = vocabulary
+        self._rules = rules
         self._faults = faults
 
     def read(self, rule: Rule, compiled: CompiledRule) -> list[Trial]:
@@ -151,7 +153,17 @@ class TrialReader:
             fields={**_surroundings(self._source.set.applies_to), **fields},
             effect=conversation.expect.effect,
             rules=frozenset(conversation.expect.rules),
+            without=self._spared(conversation),
         )
+
+    def _spared(self, conversation: Conversation) -> frozenset[str]:
+        """Rules that must not be reasons; one that does not exist would pass every time."""
+        written = conversation.expect.without
+        for index, name in enumerate(written):
+            if name not in self._rules:
+                node = self._source.document.node(conversation.expect, "without", index)
+                self._fault(node, f"unknown rule {quoted(name)}: {suggestion(name, self._rules)}")
+        return frozenset(written)
 
     def _trial(self, test: RuleTest, rule: CompiledRule) -> Trial:
         node = self._source.document.node(test)

@@ -119,6 +119,7 @@ def exception(**keys: Any) -> dict[str, Any]:
         (with_rule(tests=[{"name": "a", "expect": "matched"}]), "YAML023 unknown value `matched`: did you mean `match`?"),
         (with_rule(tests=[{"name": "a", "expect": "match"}, {"name": "a", "expect": "match"}]), "POL018 test `a` is there twice"),
         (policy_set(rule(), conversations=[{"name": "a", "expect": {"effect": "allow"}}]), "POL018 a conversation without text"),
+        (policy_set(rule(), conversations=[{"name": "a", "query": "b", "expect": {"effect": "allow", "without": ["R-2"]}}]), "POL018 unknown rule `R-2`: did you mean `R-1`?"),
         (policy_set(rule(), conversations=[{"name": "a", "query": "b", "given": {"app": "c"}, "expect": {"effect": "allow"}}]), "POL018 unknown field `app`"),
     ],
 )  # fmt: skip
@@ -259,6 +260,14 @@ def test_files_are_found_below_a_folder_by_name(tmp_path: Path) -> None:
     assert [one.id for one in bundle.rules] == ["R-1"]
     one = load_bundle([tmp_path / "base" / "one.yaml", tmp_path / "base" / "one.yaml"], signals=SIGNALS, now=NOW)
     assert one.digest == bundle.digest
+
+
+def test_a_set_is_extended_by_its_id_whichever_folder_it_was_loaded_from(tmp_path: Path) -> None:
+    write(tmp_path, "base/one.yaml", HEAD.replace("id: a", "id: base/one") + RULE)
+    write(tmp_path, "sector/two.yaml", HEAD.replace("id: a", "id: sector/two") + "extends: [base/one]\n")
+    bundle = load_bundle([tmp_path / "base", tmp_path / "sector"], signals=SIGNALS, now=NOW)
+    assert [source.name for source in bundle.sources] == ["one", "two"]
+    assert bundle.digest == load_bundle([tmp_path], signals=SIGNALS, now=NOW).digest
 
 
 def test_the_gateway_has_no_bundle_without_a_rule(tmp_path: Path) -> None:

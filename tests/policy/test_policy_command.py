@@ -102,6 +102,8 @@ CONVERSATIONS = [
     {"name": "loud", "query": "LOUD", "answer": "fine", "expect": {"effect": "refuse", "rules": ["R-1"]}},
     {"name": "wrong effect", "query": "LOUD", "expect": {"effect": "allow"}},
     {"name": "wrong rule", "passage": "LOUD", "expect": {"effect": "refuse", "rules": ["R-9"]}},
+    {"name": "spared", "query": "calm", "expect": {"effect": "allow", "without": ["R-1"]}},
+    {"name": "not spared", "query": "LOUD", "expect": {"effect": "refuse", "without": ["R-1"]}},
 ]
 
 
@@ -118,11 +120,13 @@ def test_conversations_run_through_the_judge_that_is_given(tmp_path: Path) -> No
         ("loud", Effect.REFUSE, ""),
         ("wrong effect", Effect.REFUSE, "expected allow, it is refuse: R-1"),
         ("wrong rule", Effect.REFUSE, "expected reasons R-9 are missing: it has R-1"),
+        ("spared", Effect.ALLOW, ""),
+        ("not spared", Effect.REFUSE, "expected without R-1: they are among its reasons"),
     ]
     result = run("test", write(tmp_path, written), converse=lambda bundle: run_conversations(bundle, judge))
     assert result.exit_code == 1
     assert "`wrong effect`: expected allow, it is refuse: R-1" in result.output
-    assert result.output.endswith("2 passed, 2 failed\n")
+    assert result.output.endswith("3 passed, 3 failed\n")
 
 
 def test_explain_shows_every_rule_and_every_atom(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def lint_command(context: click.Context, *, paths: tuple[Path, ...], form: str, 
     """Find everything that is wrong with the policies in PATHS (default: policies).
 
     \b
-    Examples: gateway policy lint policies/finance
+    Examples: gateway policy lint policies/base policies/finance
               gateway policy lint --strict --format sarif > policies.sarif
     """
     now = datetime.now(UTC)
