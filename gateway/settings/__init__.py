@@ -3,6 +3,7 @@
 No other package reads configuration from files or the environment.
 """
 
+from gateway.settings.capture import BodySettings, CaptureLevel, RetentionSettings
 from gateway.settings.console import ConsoleSettings, GrantSettings, OidcSettings
 from gateway.settings.load import CONFIG_VARIABLE, ENVIRONMENT, load_settings
 from gateway.settings.metrics import MetricsSettings
@@ -31,6 +32,8 @@ __all__ = [
     "AppSettings",
     "AuditSettings",
     "BlockMode",
+    "BodySettings",
+    "CaptureLevel",
     "CaseSettings",
     "ConsoleSettings",
     "EmbeddingModelSettings",
@@ -42,6 +45,7 @@ __all__ = [
     "OidcSettings",
     "PolicySettings",
     "QueueSettings",
+    "RetentionSettings",
     "RetrievalSettings",
     "ServerSettings",
     "Settings",

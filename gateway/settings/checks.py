@@ -25,6 +25,7 @@ def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
     yield from _webhook_faults(document)
     yield from _console_faults(document)
     yield from _level_faults(document)
+    yield from _body_faults(document)
     names = {model.name for model in settings.models}
     for index, name in enumerate(retrieval.models):
         if name != "*" and name not in names:
@@ -122,6 +123,30 @@ def _is_origin(text: str) -> bool:
 def _is_secure(text: str) -> bool:
     url = urlsplit(text)
     return url.scheme == "https" or url.hostname in {"127.0.0.1", "::1", "localhost"}
+
+
+def _body_faults(document: Document[Settings]) -> Iterator[Fault]:
+    settings = document.value
+    classes = settings.audit.retention
+    for app in settings.apps.values():
+        if app.retention and app.retention not in classes:
+            yield document.node(app, "retention").fault(
+                "SET019",
+                f"no class of `audit.retention` is named {quoted(app.retention)}: {suggestion(app.retention, classes)}",
+            )
+    bodies = settings.audit.bodies
+    for key in ("master_key", "vault_token"):
+        if getattr(bodies, key) and not is_reference(getattr(bodies, key)):
+            yield _literal_secret(document.node(bodies, key))
+    for index, reference in enumerate(bodies.previous_keys):
+        if not is_reference(reference):
+            yield _literal_secret(document.node(bodies, "previous_keys", index))
+    if bodies.vault_url and not _is_plain_address(bodies.vault_url):
+        yield document.node(bodies, "vault_url").fault(
+            "SET011", "`vault_url` must be `http://` or `https://`, a host and a path, and nothing else"
+        )
+    if bodies.vault_url and not bodies.vault_token:
+        yield document.node(bodies, "vault_url").fault("SET020", "`vault_url` needs a `vault_token`: add it")
 
 
 def _fallback_faults(document: Document[Settings]) -> Iterator[Fault]:

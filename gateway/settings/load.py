@@ -103,3 +103,6 @@ def _references(settings: Settings) -> Iterator[str]:
     yield settings.limits.redis_url
     yield from (webhook.secret for webhook in settings.cases.webhooks)
     yield settings.console.oidc.client_secret
+    yield settings.audit.bodies.master_key
+    yield from settings.audit.bodies.previous_keys
+    yield settings.audit.bodies.vault_token

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from gateway.settings.capture import DEFAULT_RETENTION, BodySettings, CaptureLevel, RetentionSettings
 from gateway.settings.console import ConsoleSettings
 from gateway.settings.metrics import MetricsSettings
 from gateway.settings.policy import PolicySettings
@@ -93,6 +94,8 @@ class AppSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         bool, _about("whether the header `x-gateway-retrieval: off` is obeyed")
     ] = False
     system_prompt: Annotated[str, _about("put before the messages of every request")] = ""
+    capture: Annotated[CaptureLevel, _about("what the audit trail keeps of its exchanges")] = CaptureLevel.SIGNALS
+    retention: Annotated[str, _about("class of `audit.retention`; empty keeps for 365 days")] = ""
     enforce_level: Annotated[int, Meta(ge=1, le=4), _about("rules up to this level are enforced")] = 4
     observe_level: Annotated[
         int, Meta(ge=1, le=4), _about("rules above it and up to this level are evaluated, but change nothing")
@@ -159,6 +162,8 @@ class AuditSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str, _about("verifier key of the signer, `name+hash+base64`, that `gateway audit verify` trusts")
     ] = ""
     witness_keys: Annotated[tuple[str, ...], _about("verifier keys of witnesses that it trusts, too")] = ()
+    bodies: BodySettings = field(default_factory=BodySettings)
+    retention: dict[str, RetentionSettings] = {}
 
 
 class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -213,6 +218,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def app(self, name: str) -> AppSettings:
         return self.apps.get(name, _DEFAULT_APP)
+
+    def retention(self, app: str) -> RetentionSettings:
+        """How long the texts of an app are kept."""
+        return self.audit.retention.get(self.app(app).retention, DEFAULT_RETENTION)
 
 
 _DEFAULT_APP = AppSettings()
