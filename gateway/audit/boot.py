@@ -16,6 +16,7 @@ from gateway.audit.entry import Entry, chain, prepare
 from gateway.audit.integrity import check_links
 from gateway.audit.liveness import live_boots
 from gateway.audit.row import Row
+from gateway.audit.text_tag import TextTags
 from gateway.domain.errors import AuditUnavailable
 from gateway.domain.event import EventDraft, EventType
 
@@ -32,9 +33,10 @@ class Author(Struct, frozen=True):
     boot: str
     ids: Callable[[], str]
     salts: Callable[[], bytes]
+    tags: TextTags | None = None
 
     def entry(self, draft: EventDraft) -> Entry:
-        return prepare(draft, log_name=self.log_name, boot=self.boot, ids=self.ids, salts=self.salts)
+        return prepare(draft, log_name=self.log_name, boot=self.boot, ids=self.ids, salts=self.salts, tags=self.tags)
 
 
 Accept = Callable[[Rollback], EventDraft]

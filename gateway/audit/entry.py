@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from gateway.audit.canonical import Path, encode_plain, plain, pointer
 from gateway.audit.commitment import SALT_BYTES, commit
-from gateway.domain.event import EventDraft, EventType
+from gateway.audit.text_tag import TextTags
+from gateway.domain.event import Commitment, EventDraft, EventType
 
 VERSION: Final = 1
 _PLACE_KEYS: Final = ("prev", "seq", "ts")
@@ -79,19 +80,30 @@ class Chained(Struct, frozen=True):
 
 
 def prepare(
-    draft: EventDraft, *, log_name: str, boot: str, ids: Callable[[], str], salts: Callable[[], bytes]
+    draft: EventDraft,
+    *,
+    log_name: str,
+    boot: str,
+    ids: Callable[[], str],
+    salts: Callable[[], bytes],
+    tags: TextTags | None = None,
 ) -> Entry:
-    """Encode a draft. Raises `TypeError` or `ValueError` for a body that is no event: a fault of our program."""
+    """Encode a draft. `tags` let its texts be found again. Raises `TypeError` or `ValueError` for a body that is no
+    event: a fault of our program."""
     check_body(draft.type, draft.request, draft.body)
+    if draft.bodies:
+        raise ValueError(f"an event `{draft.type}` brings texts that were not kept: keep them first")
     event_id = ids()
     kept: list[Salt] = []
 
-    def replace(text: str, path: Path) -> dict[str, Any]:
+    def replace(committed: Commitment, path: Path) -> dict[str, Any]:
         salt = salts()
         if len(salt) != SALT_BYTES:
             raise ValueError(f"a salt has {SALT_BYTES} bytes, not {len(salt)}")
+        if tags is not None:
+            salt = tags.tagged(salt, committed.text)
         kept.append(Salt(event_id, pointer(path), salt))
-        return commit(text, salt, event_id)
+        return {**committed.members, **commit(committed.text, salt, event_id)}
 
     before_prev = {"app": draft.app, "boot": boot, "id": event_id, "log": log_name}
     before_seq = {"principal": draft.principal, "request": draft.request}

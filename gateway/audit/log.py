@@ -10,6 +10,7 @@ from typing import Self
 from gateway.audit import database
 from gateway.audit.boot import Accept, Author, record_boot
 from gateway.audit.liveness import BootFile, remove_dead
+from gateway.audit.text_tag import TextTags
 from gateway.audit.turn import Turn
 from gateway.audit.writer import GroupWriter, Waiting, begin
 from gateway.domain.errors import AuditUnavailable
@@ -45,14 +46,16 @@ class SqliteAuditLog:
         ids: Callable[[], str],
         salts: Callable[[], bytes],
         accept: Accept | None = None,
+        tags: TextTags | None = None,
     ) -> Self:
         """Open or create the log at `path`, whose folder exists, and record the boot.
 
-        `ids` gives unique ids (ascending ones keep the file compact), `salts` 32 random bytes. Blocks for some
+        `ids` gives unique ids (ascending ones keep the file compact), `salts` 32 random bytes; `tags` let texts be
+        found again. Blocks for some
         milliseconds. Raises `AuditUnavailable` if the file cannot be used, the last events are not a chain, or
         the log does not fit its last signed checkpoint; `accept` records that people take it as it is.
         """
-        author = Author(log_name, boot=ids(), ids=ids, salts=salts)
+        author = Author(log_name, boot=ids(), ids=ids, salts=salts, tags=tags)
         with database.unavailable_on_error(path):
             db = database.open_writer(path)
             try:

@@ -1,5 +1,6 @@
 """Reads events of a log: by exchange, place, time, type, tenant and application. Works beside a running gateway."""
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,7 +12,9 @@ from msgspec import Struct
 
 from gateway.audit import database
 from gateway.audit.entry import timestamp
+from gateway.audit.progress import Progress, fits
 from gateway.audit.row import Row
+from gateway.audit.search_terms import Facet, Found, facets_of
 from gateway.domain.errors import AuditUnavailable
 
 _CHUNK: Final = 500
@@ -28,18 +31,44 @@ class Event(Struct, frozen=True, kw_only=True):
 
 class Filter(Struct, frozen=True, kw_only=True):
     """All conditions hold together; an empty one holds always. `since` is inclusive, `until` exclusive; both are
-    aware. `first` and `last` are inclusive places."""
+    aware. `first` and `last` are inclusive places. `tenants` restricts what the asker may see; `None` is no bound."""
 
     request: str = ""
     types: frozenset[str] = frozenset()
     tenant: str = ""
     app: str = ""
+    principal: str = ""
+    effect: str = ""
+    rule: str = ""
+    case: str = ""
+    commitment: str = ""
+    tenants: frozenset[str] | None = None
     since: datetime | None = None
     until: datetime | None = None
     first: int = 1
     last: int | None = None
 
+    @property
+    def wanted(self) -> tuple[frozenset[Found], ...]:
+        """Of each group an event must have one."""
+        groups = [frozenset((Facet.TYPE, kind) for kind in self.types)] if self.types else []
+        if self.tenants is not None:
+            groups.append(frozenset((Facet.TENANT, tenant) for tenant in self.tenants))
+        for facet in _SINGLE:
+            value = getattr(self, facet.value)
+            if value:
+                groups.append(frozenset({(facet, value)}))
+        return tuple(groups)
 
+    def holds(self, event: dict[str, Any]) -> bool:
+        """Whether a decoded event fits all but the conditions on place and time."""
+        if self.request and event.get("request") != self.request:
+            return False
+        own = facets_of(event)
+        return not any(own.isdisjoint(group) for group in self.wanted)
+
+
+_SINGLE: Final = tuple(facet for facet in Facet if facet is not Facet.TYPE)
 EVERYTHING: Final = Filter()
 
 
@@ -62,18 +91,23 @@ class AuditReader:
         hold up the gateway. Raises `AuditUnavailable` when the file is damaged; it does not verify the chain."""
         with database.unavailable_on_error(self._path):
             first, end, condition, values = self._conditions(wanted)
+            checked = any((wanted.principal, wanted.effect, wanted.rule, wanted.case, wanted.commitment))
             order = "DESC" if newest else "ASC"
             left = limit
             while left is None or left > 0:
-                size = _CHUNK if left is None else min(_CHUNK, left)
+                size = _CHUNK if left is None or checked else min(_CHUNK, left)
                 clause = f"WHERE seq >= ? AND seq < ? {condition} ORDER BY seq {order} LIMIT ?"
                 found = list(database.rows(self._db, clause, (first, end, *values, size)))
                 for row in found:
-                    yield self._event(row)
+                    event = self._event(row)
+                    if not checked or wanted.holds(event.members):
+                        yield event
+                        left = None if left is None else left - 1
+                        if left == 0:
+                            return
                 if len(found) < size:
                     return
                 first, end = (first, found[-1].seq) if newest else (found[-1].seq + 1, end)
-                left = None if left is None else left - len(found)
 
     def timeline(self, request: str) -> list[Event]:
         """All events of one exchange, in order; empty if there is none."""
@@ -101,20 +135,51 @@ class AuditReader:
             salt = database.salt_of(self._db, event_id, path)
         return salt.value if salt else None
 
-    def _conditions(self, wanted: Filter) -> tuple[int, int, str, list[Any]]:
+    def salts(self, event_id: str) -> list[tuple[str, bytes]]:
+        """Path and salt of every commitment of an event that can still be opened."""
+        with database.unavailable_on_error(self._path):
+            return self._db.execute("SELECT path, salt FROM salts WHERE event_id = ?", (event_id,)).fetchall()
+
+    def checked(self, seq: int) -> Event:
+        """The event at a place, whose bytes have the hash that the log keeps. Raises `AuditUnavailable` if they have
+        not, or if there is none: what an index says is no evidence."""
+        with database.unavailable_on_error(self._path):
+            row = next(database.rows(self._db, "WHERE seq = ?", (seq,)), None)
+        if row is None or hashlib.sha256(row.body).digest() != row.hash:
+            raise AuditUnavailable(
+                f"event {seq} of the audit log `{self._path}` is damaged: run `gateway audit verify`",
+                code="audit_damaged",
+            )
+        return self._event(row)
+
+    def fits(self, progress: Progress) -> bool:
+        """Whether an index that came so far was made from this log."""
+        with database.unavailable_on_error(self._path):
+            return fits(self._db, progress)
+
+    def bounds(self, wanted: Filter) -> tuple[int, int]:
+        """The places that the conditions on place and time leave: the first, and the one after the last."""
         first = wanted.first
-        end = database.read_tip(self._db).seq + 1
-        if wanted.last is not None:
-            end = min(end, wanted.last + 1)
-        if wanted.since is not None:
-            first = max(first, _first_seq_at(self._db, timestamp(wanted.since)))
-        if wanted.until is not None:
-            end = min(end, _first_seq_at(self._db, timestamp(wanted.until)))
+        with database.unavailable_on_error(self._path):
+            end = database.read_tip(self._db).seq + 1
+            if wanted.last is not None:
+                end = min(end, wanted.last + 1)
+            if wanted.since is not None:
+                first = max(first, _first_seq_at(self._db, timestamp(wanted.since)))
+            if wanted.until is not None:
+                end = min(end, _first_seq_at(self._db, timestamp(wanted.until)))
+        return max(1, first), end
+
+    def _conditions(self, wanted: Filter) -> tuple[int, int, str, list[Any]]:
+        first, end = self.bounds(wanted)
         condition, values = "", []
         for column, value in (("request", wanted.request), ("tenant", wanted.tenant), ("app", wanted.app)):
             if value:
                 condition += f" AND {column} = ?"
                 values.append(value)
+        if wanted.tenants is not None:
+            condition += f" AND tenant IN ({','.join('?' * len(wanted.tenants))})"
+            values += sorted(wanted.tenants)
         if wanted.types:
             condition += f" AND type IN ({','.join('?' * len(wanted.types))})"
             values += sorted(wanted.types)

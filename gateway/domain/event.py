@@ -1,12 +1,17 @@
 """Entries of the audit log before the log gives them a place."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
 
+from gateway.domain.text import outline
+
 
 class EventType(StrEnum):
+    """Each type has its members declared in `gateway.audit.schema`; an event that differs from them fails tests."""
+
     INTENT = "intent"
     OUTCOME = "outcome"
     STREAM_OPEN = "stream.open"
@@ -42,26 +47,48 @@ class EventType(StrEnum):
     INGEST = "ingest"
     ACCESS_MISMATCH = "security.access_mismatch"
     BODY_READ = "body.read"  # someone opened sealed content; the body names who, what and why
+    ERASURE = "erasure"  # what a person left in the trail was destroyed; written before and after
+    HOLD_SET = "hold.set"  # a legal hold: nothing of it is erased or purged
+    HOLD_CLEAR = "hold.clear"
+    RETENTION_PURGE = "retention.purge"  # texts whose time was over were destroyed; written before and after
+    KEYS_ROTATED = "admin.body_keys_rotated"
     BREAK_GLASS = "admin.break_glass"  # two people accepted a log that its last signed checkpoint does not fit
     LOG_BOOT = "log.boot"
     LOG_RECOVERED = "log.recovered"
+    AUDIT_READ = "audit.read"  # someone read events over the network; the body names what was asked for
+    EXPORT = "export"  # written before a set of events leaves
     LOG_HEARTBEAT = "log.heartbeat"
+    LOG_RETIRED = "log.retired"  # the node is taken out of service: its silence from here on is no finding
+    LOG_CHECKPOINT = "log.checkpoint"  # in a roll-up: a node's signed checkpoint
+    LOG_SILENT = "log.silent"  # in a roll-up: a node that was not retired gave no new checkpoint for too long
     LOG_STOPPED = "log.stopped"  # the writer gave up; written into space kept free for it
 
 
 class Commitment(Struct, frozen=True, kw_only=True):
     """A text that the log must be able to prove later without holding it. The log replaces it by a salted
-    commitment, so the text itself is never written."""
+    commitment, so the text itself is never written. `members` stand beside the commitment in the event."""
 
     text: str
+    members: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Commitment(<{len(self.text)} chars>)"
 
 
+class BodyText(Struct, frozen=True, kw_only=True):
+    """A text of an exchange that is to be kept encrypted; `field` says which one it is."""
+
+    field: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"BodyText({self.field}, {outline(self.text)})"
+
+
 class EventDraft(Struct, frozen=True, kw_only=True):
     """An event as its author knows it. `body` holds JSON values only: strings that are not free text,
-    integers (scores in millionths), booleans, lists, objects, and `Commitment`s at any depth."""
+    integers (scores in millionths), booleans, lists, objects, and `Commitment`s at any depth. `bodies` are kept
+    before the event is written, which then names them; a log that keeps none refuses such a draft."""
 
     type: EventType
     request: str = ""  # exchange id
@@ -69,6 +96,7 @@ class EventDraft(Struct, frozen=True, kw_only=True):
     app: str = ""
     principal: str = ""  # Principal.ref
     body: dict[str, Any] = {}
+    bodies: tuple[BodyText, ...] = ()
 
 
 class Receipt(Struct, frozen=True, kw_only=True):

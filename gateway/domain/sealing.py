@@ -33,6 +33,7 @@ class Purpose(StrEnum):
     PRINCIPAL_REF = "principal-ref"
     INSPECTION_CACHE = "inspection-cache"
     HASH_REDACTION = "hash-redaction"
+    TEXT_TAG = "text-tag"
 
 
 class UnsealError(GatewayError):
