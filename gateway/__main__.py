@@ -81,6 +81,11 @@ def cli(context: click.Context, *, config: str) -> None:
 
         return installed_signals(context.obj["settings"].inspection)
 
+    def kinds() -> Any:
+        from gateway.detectors import installed_kinds
+
+        return installed_kinds()
+
     def record() -> Callable[[EventDraft], object]:
         from gateway.app import record_event
 
@@ -114,6 +119,7 @@ def cli(context: click.Context, *, config: str) -> None:
         "converse": converse,
         "settings": settings,
         "signals": signals,
+        "kinds": kinds,
         "record": record,
         "embedder": embedder,
         "passage_store": passage_store,

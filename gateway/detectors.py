@@ -12,16 +12,20 @@ from gateway.domain.vocabulary import Phase, Placement, SignalType
 from gateway.enforce.growth import GrowthIndex
 from gateway.policy.bundle import Bundle
 from gateway.settings import InspectionSettings
-from rules.disclosure.detector import DisclosureDetector
-from rules.exfiltration.detector import ExfiltrationDetector
+from rules.disclosure.detector import MARKING, PROMPT, DisclosureDetector
+from rules.exfiltration.detector import EXFILTRATION_KINDS, ExfiltrationDetector
 from rules.growing import GrowingMatches
 from rules.guardrails_hub import GuardrailsDetector, load_validator
+from rules.injection.detector import KINDS as INJECTION_SIGNAL
 from rules.injection.detector import InjectionDetector
+from rules.injection.structure import ENCODED, INVISIBLE, OTHER
+from rules.injection.structure import KINDS as TECHNIQUES
 from rules.lists.detector import ListDetector
 from rules.patterns.detector import PatternDetector
-from rules.pii.detector import Pii, PiiPatterns
+from rules.pii.detector import OPTIONAL_KINDS, PATTERN_KINDS, Pii, PiiPatterns
+from rules.pii.presidio import PRESIDIO_KINDS
 from rules.pii.rampart import packaged_files
-from rules.secrets.detector import SecretDetector
+from rules.secrets.detector import SECRET_KINDS, SecretDetector
 from rules.topics.detector import TopicDetector
 
 _FIXED: Final = (
@@ -32,6 +36,7 @@ _FIXED: Final = (
     ExfiltrationDetector,
     DisclosureDetector,
 )
+_OF_POLICIES: Final = frozenset({"patterns", "lists", "topics"})
 
 
 def installed_signals(settings: InspectionSettings) -> dict[str, SignalType]:
@@ -45,8 +50,32 @@ def installed_signals(settings: InspectionSettings) -> dict[str, SignalType]:
     return found
 
 
-def build_detectors(bundle: Bundle, settings: InspectionSettings, embedder: Callable[[], Embedder]) -> list[Detector]:
-    """The detectors that the bundle's rules need. Loads models: seconds for names, a fraction for embeddings."""
+def installed_kinds() -> dict[str, frozenset[str]]:
+    """What the signals of kinds can report, by full name: a condition that names another kind could never hold.
+    Loads no model."""
+    return {
+        "pii.entities": (PATTERN_KINDS | PRESIDIO_KINDS) - OPTIONAL_KINDS,
+        "pii_patterns.entities": PATTERN_KINDS - OPTIONAL_KINDS,
+        "secrets.kinds": SECRET_KINDS,
+        INJECTION_SIGNAL: frozenset(TECHNIQUES) | {ENCODED, INVISIBLE, OTHER},
+        "exfiltration.kinds": EXFILTRATION_KINDS,
+        "disclosure.kinds": frozenset({MARKING, PROMPT}),
+    }
+
+
+def build_detectors(
+    bundle: Bundle,
+    settings: InspectionSettings,
+    embedder: Callable[[], Embedder],
+    *,
+    known: Mapping[str, Detector] | None = None,
+) -> list[Detector]:
+    """The detectors that the bundle's rules need. Loads models: seconds for names, a fraction for embeddings.
+
+    `known` are detectors that were built with the same settings, by name: those that do not depend on policies are
+    taken over as they are, and so are those of equal patterns, lists and topics.
+    """
+    known = known or {}
     needed = frozenset[str]().union(*(rule.detectors for rule in bundle.rules))
     makers: Mapping[str, Callable[[], Detector]] = {
         "pii": lambda: Pii(
@@ -62,14 +91,25 @@ def build_detectors(bundle: Bundle, settings: InspectionSettings, embedder: Call
         "lists": lambda: ListDetector(bundle.lists),
         "topics": lambda: TopicDetector(bundle.topics, embedder()),
     }
-    detectors = [make() for name, make in makers.items() if name in needed]
+    detectors = [_taken_over(known.get(name), make) for name, make in makers.items() if name in needed]
     for entry in settings.guardrails:
         name, _, target = entry.partition("=")
         if name in makers:
             raise ConfigurationError(f"a guardrails validator cannot be named `{name}`: that is a detector of ours")
         if name in needed:
-            detectors.append(GuardrailsDetector(name, load_validator(target)))
+            detectors.append(known.get(name) or GuardrailsDetector(name, load_validator(target)))
     return detectors
+
+
+def _taken_over(known: Detector | None, make: Callable[[], Detector]) -> Detector:
+    """The known detector where a new one would see the same. What depends on policies is cheap to make, and its
+    version tells whether it differs."""
+    if known is None:
+        return make()
+    if known.name not in _OF_POLICIES:
+        return known
+    made = make()
+    return known if made.version == known.version else made
 
 
 def growth_index(bundle: Bundle, detectors: Sequence[Detector]) -> GrowthIndex:

@@ -14,6 +14,7 @@ from rules.normalise import hidden_runs
 EXFILTRATION_VERSION: Final = "1"
 
 _INVISIBLE: Final = "exfiltration.invisible"
+EXFILTRATION_KINDS: Final = frozenset({_INVISIBLE, *(construct.kind for construct in CONSTRUCTS.values())})
 _SIGNS_OF_AN_ADDRESS: Final = ("//", "](", "]:", "<")  # no construct does without one of them
 
 

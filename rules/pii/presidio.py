@@ -24,22 +24,23 @@ _ENTITIES: Final = {
 }
 _SCORE: Final = 0.85  # spaCy gives none; Presidio's own default
 _WINDOW: Final = 4_000  # characters; the model's memory grows with the text, its context does not
-_RECOGNIZERS: Final = (
-    "AuAbnRecognizer",
-    "AuAcnRecognizer",
-    "InGstinRecognizer",
-    "InVoterRecognizer",
-    "KrBrnRecognizer",
-    "KrDriverLicenseRecognizer",
-    "KrFrnRecognizer",
-    "KrRrnRecognizer",
-    "NgNinRecognizer",
-    "SgUenRecognizer",
-    "ThTninRecognizer",
-)
+_RECOGNIZERS: Final = {
+    "AuAbnRecognizer": "AU_ABN",
+    "AuAcnRecognizer": "AU_ACN",
+    "InGstinRecognizer": "IN_GSTIN",
+    "InVoterRecognizer": "IN_VOTER",
+    "KrBrnRecognizer": "KR_BRN",
+    "KrDriverLicenseRecognizer": "KR_DRIVER_LICENSE",
+    "KrFrnRecognizer": "KR_FRN",
+    "KrRrnRecognizer": "KR_RRN",
+    "NgNinRecognizer": "NG_NIN",
+    "SgUenRecognizer": "SG_UEN",
+    "ThTninRecognizer": "TH_TNIN",
+}
 """Identifiers that our pattern tier does not know. They count only with one of their context words: most are a run of
 digits in which one in ten passes the check."""
 
+PRESIDIO_KINDS: Final = frozenset(_ENTITIES.values()) | frozenset(_RECOGNIZERS.values())
 _IDENTIFIER: Final = re.compile(r"\d[\d \-./]{5,}\d|\b[A-Za-z]{0,5}\d{6,}")
 _CONTEXT_CHARS: Final = 50
 _CONTEXT_SCORE: Final = 0.85
@@ -74,9 +75,7 @@ class Presidio:
         self._entities = sorted(set(_ENTITIES.values()))
         self._identifiers = [getattr(predefined_recognizers, name)() for name in _RECOGNIZERS]
         self._lock = threading.Lock()
-        self.kinds = frozenset(self._entities) | {
-            kind for recognizer in self._identifiers for kind in recognizer.supported_entities
-        }
+        self.kinds = PRESIDIO_KINDS
         meta = self._pipeline.meta
         self.version = f"{meta['lang']}_{meta['name']}-{meta['version']}"
 

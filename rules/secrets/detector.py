@@ -14,6 +14,7 @@ from rules.secrets.plausible import is_stand_in
 SECRETS_VERSION: Final = "1"
 
 _PEM_KIND: Final = "secret.private_key"
+SECRET_KINDS: Final = frozenset({_PEM_KIND, *(form.kind for form in FORMATS)})
 _PEM_BEGIN: Final = "-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 # From the first line to the last: the body has no five dashes in a row, the last line begins with them.
 _PEM_GROWING: Final = (
