@@ -24,6 +24,7 @@ from gateway.cases import (
     AuditedCaseDesk,
     CaseClock,
     CaseReview,
+    FileLock,
     SqliteCaseStore,
     Tier,
     Transitions,
@@ -335,7 +336,7 @@ def _case_clock(
         transitions,
         caller,
         tiers={name: Tier(queue.next, queue.next_sla_s) for name, queue in chosen.queues.items()},
-        lock=settings.data_dir / CASES_LOCK,
+        lock=FileLock(settings.data_dir / CASES_LOCK),
         tick_s=chosen.tick_s,
         clock=utc_now,
     )

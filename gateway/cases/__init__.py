@@ -1,7 +1,8 @@
-from gateway.cases.clock import CaseClock, Tier
+from gateway.cases.clock import CaseClock, FileLock, Tier
 from gateway.cases.desk import AuditedCaseDesk
+from gateway.cases.postgres import PostgresClockLock
 from gateway.cases.review import CaseReview
-from gateway.cases.store import SqliteCaseStore
+from gateway.cases.store import CaseStore, PostgresCaseStore, SqliteCaseStore
 from gateway.cases.transitions import Transitions
 from gateway.cases.webhooks import Announcer, Webhook, WebhookCaller
 
@@ -10,6 +11,10 @@ __all__ = [
     "AuditedCaseDesk",
     "CaseClock",
     "CaseReview",
+    "CaseStore",
+    "FileLock",
+    "PostgresCaseStore",
+    "PostgresClockLock",
     "SqliteCaseStore",
     "Tier",
     "Transitions",

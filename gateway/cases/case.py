@@ -63,7 +63,9 @@ class Course(Struct, frozen=True, kw_only=True):
     `holder` has the case until `leased` (advisory: writes compare revisions). `votes` are those of this round,
     `deciders` all who ever decided. `text` is the version of the answer that the last approval or edit is about.
     `lifts` are `phase:rule` that an earlier approval had lifted when the case opened. `delivery` is the exchange that
-    consumed the approval. `review_by` is when a break-glass approval must have been looked at.
+    consumed the approval. `review_by` is when a break-glass approval must have been looked at, `post_review` what came
+    of it (`upheld`, `contested`). `barred` are who may not decide because rules or exceptions of the case are theirs:
+    persons, and `group:` with a group's name. `whole` says that the held answer is kept with its tool calls.
     """
 
     person: str = ""
@@ -80,6 +82,9 @@ class Course(Struct, frozen=True, kw_only=True):
     delivery: str = ""
     appealed: CaseState | None = None  # the state that an appeal is about
     review_by: datetime | None = None
+    post_review: str = ""
+    barred: tuple[str, ...] = ()
+    whole: bool = False
 
 
 class Case(Struct, frozen=True, kw_only=True):

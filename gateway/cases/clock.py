@@ -1,6 +1,6 @@
 """The clock of cases: late ones go to the next tier or are refused, never approved; webhooks are called.
 
-One process of a node runs it, the one that holds the lock file; should it end, another takes over.
+One process runs it, the one that holds the lock; should it end, another takes over.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 from msgspec import Struct
@@ -17,7 +18,7 @@ from msgspec import Struct
 from gateway.cases import machine
 from gateway.cases.case import Case
 from gateway.cases.machine import CLOCK, Command, Refusal
-from gateway.cases.store import SqliteCaseStore
+from gateway.cases.store import CaseStore
 from gateway.cases.transitions import Transitions
 from gateway.cases.webhooks import WebhookCaller
 from gateway.domain.errors import GatewayError, RequestError
@@ -32,17 +33,45 @@ class Tier(Struct, frozen=True):
     sla_s: int
 
 
+class ClockLock(Protocol):
+    """Held by at most one process of all that share a store. `held` takes it if it is free, and may block."""
+
+    def held(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class FileLock:
+    """For the processes of one machine: whoever has locked the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+        self._mine = False
+
+    def held(self) -> bool:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        self._mine = self._mine or _taken(self._descriptor)
+        return self._mine
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._mine = -1, False
+
+
 class CaseClock:
-    """`tiers` says per queue what comes after it. `lock` is a file that is the same for all processes of the node."""
+    """`tiers` says per queue what comes after it. `lock` is shared by all processes that share the store."""
 
     def __init__(
         self,
-        store: SqliteCaseStore,
+        store: CaseStore,
         transitions: Transitions,
         webhooks: WebhookCaller,
         *,
         tiers: Mapping[str, Tier],
-        lock: Path,
+        lock: ClockLock,
         tick_s: float,
         clock: Callable[[], datetime],
     ) -> None:
@@ -88,16 +117,13 @@ class CaseClock:
             _log.error("case_clock", error=type(error).__name__, reason=error.message)
 
     async def _run(self) -> None:
-        descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            owner = False
             while True:
-                owner = owner or _taken(descriptor)
-                if owner:
+                if await asyncio.to_thread(self._lock.held):
                     await self._tick_safely()
                 await asyncio.sleep(self._tick_s)
         finally:
-            os.close(descriptor)
+            self._lock.close()
 
 
 def _taken(descriptor: int) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 from gateway.cases import machine
 from gateway.cases.case import Case, CaseContent, CaseState, SealedPassage, is_requester
 from gateway.cases.machine import Actor
-from gateway.cases.store import CaseText, SqliteCaseStore
+from gateway.cases.store import CaseStore, CaseText
 from gateway.cases.terms import new_case, person_of, rebound
 from gateway.cases.transitions import Transitions
 from gateway.domain.case import Approval, CaseDraft, CaseReceipt
@@ -32,7 +32,7 @@ class AuditedCaseDesk:
 
     def __init__(
         self,
-        store: SqliteCaseStore,
+        store: CaseStore,
         audit: AuditLog,
         transitions: Transitions,
         *,

@@ -11,7 +11,7 @@ from gateway.cases import machine
 from gateway.cases.case import Case, CaseContent, may_open
 from gateway.cases.desk import EDIT
 from gateway.cases.machine import Actor, Command
-from gateway.cases.store import CaseText, SqliteCaseStore
+from gateway.cases.store import CaseStore, CaseText
 from gateway.cases.terms import rebound
 from gateway.cases.transitions import Transitions
 from gateway.domain.errors import RequestError
@@ -55,7 +55,7 @@ class CaseReview:
 
     def __init__(
         self,
-        store: SqliteCaseStore,
+        store: CaseStore,
         audit: AuditLog,
         transitions: Transitions,
         *,

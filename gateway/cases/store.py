@@ -1,34 +1,34 @@
-"""Cases in one SQLite file: what may be shown in columns, content sealed.
+"""The store of cases: what may be shown in columns, content sealed.
 
-Every write is on disk before it is acknowledged (`synchronous=FULL`). The file may be shared by processes of one
-machine. Content is sealed with the id and the binding of its case, so that it cannot be moved to another.
+Content is sealed with the id and the binding of its case, so that it cannot be moved to another. The same code serves
+SQLite (one machine) and PostgreSQL (any number of nodes); what a write does, it does in one transaction.
 """
 
-import asyncio
-import os
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final
 
 import msgspec
 
 from gateway.cases.case import UNDECIDED, Case, CaseContent, CaseState, Operator, Reader, may_open, may_see
-from gateway.cases.rows import COLUMNS, UNDECIDED_SQL, VERSION, case_of, migrate, row_of
+from gateway.cases.database import AlreadyThere, Database, Session, Value, moment
+from gateway.cases.drill import Drill, DrillKind
+from gateway.cases.postgres import PostgresDatabase
+from gateway.cases.rows import COLUMNS, UNDECIDED_SQL, case_of, course_text, row_of
+from gateway.cases.sqlite import SqliteDatabase
 from gateway.cases.terms import content_of
 from gateway.domain.case import CaseDraft
 from gateway.domain.errors import GuardUnavailable
 from gateway.domain.sealing import Sealer
-from gateway.domain.text import outline
+from gateway.domain.text import Secret, outline
 
-_BUSY_TIMEOUT_S: Final = 5.0
 _MOST_LISTED: Final = 1_000
 _AT_ONCE: Final = 200
-
-T = TypeVar("T")
+_OFFERED: Final = 100
+_RESERVED: Final = timedelta(seconds=10)
+"""How long a case that was offered to one reviewer is offered to nobody else: until the claim is written."""
+_RACES: Final = 3
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -39,7 +39,8 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a case's history; `event` is the audit event that was written before it."""
+    """One line of a case's history; `event` is the audit event that was written before it, `person` the keyed digest
+    of the human ("" for the clock, and in lines of older gateways)."""
 
     revision: int
     at: datetime
@@ -49,6 +50,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     actor: str  # Principal.ref, or `gateway` for the clock
     reason: str
     event: str
+    person: str = ""
 
 
 class CaseText(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +65,7 @@ class CaseText(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook call that is due. `payload` is its body, without content of the case."""
+    """An announcement that is due. `target` names who is told, `payload` is what, without content of the case."""
 
     id: str
     target: str
@@ -72,52 +74,60 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     next_at: datetime
 
 
-class SqliteCaseStore:
-    """Opens, finds and lists cases. All methods run off the event loop, one at a time."""
+class HistoryLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A step of some case with what measures of the review need to know of it."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path, key: bytes) -> None:
-        self._db = db
-        self._path = path
+    case: str
+    step: Step
+    tenant: str
+    queue: str
+    rules: tuple[str, ...]
+    opened: datetime
+    drill: Drill | None
+
+
+class CaseStore:
+    """Opens, finds and lists cases. All methods run off the event loop, and raise `GuardUnavailable` for a database
+    that does not work. `key` is the 32-byte key for `Purpose.CASE_CONTENT`, the same on all nodes."""
+
+    def __init__(self, database: Database, key: bytes) -> None:
+        self._database = database
         self._sealer = Sealer(key)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cases")
 
-    @classmethod
-    def open(cls, path: Path, *, key: bytes) -> Self:
-        """Open or create the store; its folder exists. `key` is the 32-byte key for `Purpose.CASE_CONTENT`.
-        Raises `GuardUnavailable`."""
-        with _unavailable_on_error(path):
-            if not path.exists():
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-            db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            try:
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("PRAGMA synchronous = FULL")
-                db.execute("PRAGMA fullfsync = ON")
-                _create_or_check(db, path)
-            except BaseException:
-                db.close()
-                raise
-        return cls(db, path, key)
-
-    async def add(self, case: Case, draft: CaseDraft, *, notices: Sequence[Notice] = ()) -> Stored:
+    async def add(
+        self, case: Case, draft: CaseDraft, *, notices: Sequence[Notice] = (), drill: Drill | None = None
+    ) -> Stored:
         """Store a new case with the texts of its draft, or find the undecided one of the same request."""
-        content = msgspec.json.encode(content_of(draft))
-        sealed = self._sealer.seal(content, _context(case))
-        return await self._run(lambda: self._add(case, sealed, notices))
+        return await self._add(case, content_of(draft), notices, drill)
+
+    async def copy(self, case: Case, content: CaseContent, drill: Drill) -> bool:
+        """Store a drill with the content of another case; False if there is one about the same already."""
+        if await self.drill_about(drill.kind, drill.about) is not None:
+            return False
+        try:
+            return not (await self._add(case, content, (), drill)).existing
+        except GuardUnavailable:
+            if await self.drill_about(drill.kind, drill.about) is None:
+                raise
+            return False
 
     async def get(self, case_id: str, reader: Reader) -> Case | None:
         """The case, or `None` if there is none that this reader may know of."""
-        case = await self._run(lambda: self._one("id = ?", case_id))
+        case = await self.find(case_id)
         return case if case is not None and may_see(case, reader) else None
 
     async def find_undecided(self, fingerprint: str) -> Case | None:
         """The undecided case of this request."""
         condition = f"fingerprint = ? AND state IN ({UNDECIDED_SQL})"
-        return await self._run(lambda: self._one(condition, fingerprint))
+        return await self._database.read(lambda session: _one(session, condition, fingerprint))
+
+    async def find_latest(self, fingerprint: str) -> Case | None:
+        """The latest case of this request, whatever became of it."""
+        return await self._database.read(lambda session: _one(session, "fingerprint = ?", fingerprint))
 
     async def find_by_binding(self, binding: str) -> Case | None:
         """The latest case that was opened for exactly this."""
-        return await self._run(lambda: self._one("binding = ?", binding))
+        return await self._database.read(lambda session: _one(session, "binding = ?", binding))
 
     async def list_cases(
         self,
@@ -129,16 +139,60 @@ class SqliteCaseStore:
         limit: int = 100,
     ) -> list[Case]:
         """Cases that this reader may know of, the earliest due first. `limit` is capped at 1,000."""
-        return await self._run(lambda: self._list_cases(reader, tenant, queue, states, min(limit, _MOST_LISTED)))
+        own_tenant = tenant if isinstance(reader, Operator) else reader.tenant
+        if tenant and tenant != own_tenant:
+            return []
+        found: list[Case] = []
+        most = min(limit, _MOST_LISTED)
+
+        def read(session: Session) -> None:
+            for case in _listed(session, own_tenant, queue, states):
+                if may_see(case, reader):
+                    found.append(case)
+                    if len(found) >= most:
+                        return
+
+        await self._database.read(read)
+        return found
 
     async def content(self, case_id: str, reader: Reader) -> CaseContent | None:
         """The texts, or `None` if there is no such case, it is not for this reader, or its content was erased.
         The caller records the reading first (`body.read`). Raises `UnsealError` for content that was altered."""
-        return await self._run(lambda: self._content(case_id, reader))
+        sql = f"SELECT {COLUMNS}, content FROM cases WHERE id = ?"  # noqa: S608 names of ours
+        rows = await self._database.read(lambda session: session.rows(sql, (case_id,)))
+        if not rows or rows[0][-1] is None:
+            return None
+        case = case_of(rows[0][:-1])
+        if not may_open(case, reader):
+            return None
+        return msgspec.json.decode(self._sealer.open(rows[0][-1], _context(case)), type=CaseContent)
 
     async def find(self, case_id: str) -> Case | None:
         """The case, whoever asks. Only for the gateway itself."""
-        return await self._run(lambda: self._one("id = ?", case_id))
+        return await self._database.read(lambda session: _one(session, "id = ?", case_id))
+
+    async def offer_next(self, tenant: str, queue: str, now: datetime, eligible: Callable[[Case], bool]) -> Case | None:
+        """The earliest due case that waits for a claim and is `eligible`, kept for this caller for some seconds:
+        callers at the same moment get different ones. `queue` "" stands for all. `None` if there is none."""
+
+        def offer(session: Session) -> Case | None:
+            conditions = "tenant = ? AND state IN ('queued', 'await_second', 'adjudication', 'appealed')"
+            values: list[Value] = [tenant, now, now]
+            free = "(leased IS NULL OR leased <= ?) AND (reserved IS NULL OR reserved <= ?)"
+            if queue:
+                conditions, values = f"{conditions} AND queue = ?", [tenant, queue, now, now]
+            sql = (
+                f"SELECT {COLUMNS} FROM cases WHERE {conditions} AND {free} ORDER BY due, id LIMIT {_OFFERED}"  # noqa: S608 as above
+                f"{session.skip_locked}"
+            )
+            for row in session.rows(sql, values):
+                case = case_of(row)
+                if eligible(case):
+                    session.change("UPDATE cases SET reserved = ? WHERE id = ?", (now + _RESERVED, case.id))
+                    return case
+            return None
+
+        return await self._database.write(offer)
 
     async def move(
         self, case: Case, step: Step, *, texts: Sequence[CaseText] = (), notices: Sequence[Notice] = ()
@@ -149,191 +203,277 @@ class SqliteCaseStore:
             (case.id, text.kind, text.number, self._sealer.seal(text.text.encode(), _text_context(case, text)))
             for text in texts
         ]
-        return await self._run(lambda: self._move(case, step, sealed, notices))
+        try:
+            return await self._database.write(lambda session: _move(session, case, step, sealed, notices))
+        except AlreadyThere:  # the request as it is now has another undecided case
+            return False
 
     async def history(self, case_id: str) -> list[Step]:
         """What happened to a case, oldest first."""
-        return await self._run(lambda: self._history(case_id))
+        sql = f"SELECT {_STEP} FROM history h WHERE case_id = ? ORDER BY revision"  # noqa: S608 as above
+        rows = await self._database.read(lambda session: session.rows(sql, (case_id,)))
+        return [_step(row) for row in rows]
 
     async def texts(self, case: Case) -> list[CaseText]:
         """The texts that came later, in the order of kind and number. The caller has checked who reads, and recorded
         it. Raises `UnsealError`."""
-        return await self._run(lambda: self._texts(case))
-
-    async def sealed_content(self, case: Case) -> CaseContent | None:
-        """The texts of the case at opening, for delivery to its requester. Raises `UnsealError`."""
-        return await self._run(lambda: self._content(case.id, Operator()))
-
-    async def due(self, now: datetime) -> list[Case]:
-        """Cases that the clock may have to move: late, no longer leased, or over and expired. Earliest due first."""
-        sql = (
-            f"SELECT {COLUMNS} FROM cases WHERE coalesce(julianday(json_extract(course, '$.leased')), 0) "  # noqa: S608 names of ours
-            "<= julianday(:now) AND ((state IN ('queued', 'waiting_info', 'await_second', 'adjudication', 'appealed') "
-            "AND due <= :now) OR state = 'in_review' OR (state NOT IN ('closed', 'withdrawn') AND expires <= :now)) "
-            f"ORDER BY due LIMIT {_AT_ONCE}"
-        )
-        return await self._run(
-            lambda: [case_of(row) for row in self._db.execute(sql, {"now": now.isoformat()}).fetchall()]
-        )
-
-    async def notices(self, now: datetime) -> list[Notice]:
-        """Webhook calls that are due, oldest first."""
-        sql = f"SELECT id, target, payload, attempts, next_at FROM outbox WHERE next_at <= ? ORDER BY next_at LIMIT {_AT_ONCE}"  # noqa: S608, E501
-        rows = await self._run(lambda: self._db.execute(sql, (now.isoformat(),)).fetchall())
-        return [
-            Notice(id=row[0], target=row[1], payload=row[2], attempts=row[3], next_at=datetime.fromisoformat(row[4]))
-            for row in rows
-        ]
-
-    async def postpone(self, notice: Notice) -> None:
-        """Keep a notice whose call failed, with its new count and time."""
-        await self._run(
-            lambda: self._db.execute(
-                "UPDATE outbox SET attempts = ?, next_at = ? WHERE id = ?",
-                (notice.attempts, notice.next_at.isoformat(), notice.id),
-            )
-        )
-
-    async def forget(self, notice: Notice) -> None:
-        """Drop a notice that was taken, or that nobody will take."""
-        await self._run(lambda: self._db.execute("DELETE FROM outbox WHERE id = ?", (notice.id,)))
-
-    def close(self) -> None:
-        """Finish what runs and close the file."""
-        self._thread.shutdown(wait=True)
-        self._db.close()
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        def guarded() -> T:
-            with _unavailable_on_error(self._path):
-                return work()
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
-
-    def _add(self, case: Case, sealed: bytes, notices: Sequence[Notice]) -> Stored:
-        with _transaction(self._db):
-            existing = self._one(f"fingerprint = ? AND state IN ({UNDECIDED_SQL})", case.fingerprint)
-            if existing is not None:
-                return Stored(existing, existing=True)
-            places = ", ".join("?" * (COLUMNS.count(",") + 2))
-            sql = f"INSERT INTO cases ({COLUMNS}, content) VALUES ({places})"  # noqa: S608 names of ours
-            self._db.execute(sql, (*row_of(case), sealed))
-            self._put_notices(notices)
-        return Stored(case, existing=False)
-
-    def _move(
-        self, case: Case, step: Step, sealed: list[tuple[str, str, int, bytes]], notices: Sequence[Notice]
-    ) -> bool:
-        with _transaction(self._db):
-            try:
-                done = self._db.execute(
-                    "UPDATE cases SET state = ?, queue = ?, policy = ?, due = ?, fingerprint = ?, binding = ?, "
-                    "revision = ?, course = ? WHERE id = ? AND revision = ?",
-                    (
-                        case.state.value,
-                        case.queue,
-                        case.policy,
-                        case.due.isoformat(),
-                        case.fingerprint,
-                        case.binding,
-                        case.revision,
-                        msgspec.json.encode(case.course).decode(),
-                        case.id,
-                        case.revision - 1,
-                    ),
-                )
-            except sqlite3.IntegrityError:  # the request as it is now has another undecided case
-                return False
-            if done.rowcount != 1:
-                return False
-            self._db.execute(
-                "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    case.id,
-                    step.revision,
-                    step.at.isoformat(),
-                    step.command,
-                    step.before.value,
-                    step.after.value,
-                    step.actor,
-                    step.reason,
-                    step.event,
-                ),
-            )
-            self._db.executemany("INSERT INTO texts VALUES (?, ?, ?, ?)", sealed)
-            self._put_notices(notices)
-        return True
-
-    def _put_notices(self, notices: Sequence[Notice]) -> None:
-        self._db.executemany(
-            "INSERT INTO outbox VALUES (?, ?, ?, ?, ?)",
-            [(one.id, one.target, one.payload, one.attempts, one.next_at.isoformat()) for one in notices],
-        )
-
-    def _history(self, case_id: str) -> list[Step]:
-        sql = (
-            "SELECT revision, at, command, before, after, actor, reason, event FROM history WHERE case_id = ? "
-            "ORDER BY revision"
-        )
-        return [
-            Step(
-                revision=row[0],
-                at=datetime.fromisoformat(row[1]),
-                command=row[2],
-                before=CaseState(row[3]),
-                after=CaseState(row[4]),
-                actor=row[5],
-                reason=row[6],
-                event=row[7],
-            )
-            for row in self._db.execute(sql, (case_id,))
-        ]
-
-    def _texts(self, case: Case) -> list[CaseText]:
         sql = "SELECT kind, number, sealed FROM texts WHERE case_id = ? ORDER BY kind, number"
         found = []
-        for kind, number, sealed in self._db.execute(sql, (case.id,)):
+        for kind, number, sealed in await self._database.read(lambda session: session.rows(sql, (case.id,))):
             place = CaseText(kind=kind, number=number, text="")
             text = self._sealer.open(sealed, _text_context(case, place)).decode()
             found.append(msgspec.structs.replace(place, text=text))
         return found
 
-    def _one(self, condition: str, value: str) -> Case | None:
-        sql = f"SELECT {COLUMNS} FROM cases WHERE {condition} ORDER BY opened DESC LIMIT 1"  # noqa: S608 conditions of ours
-        row = self._db.execute(sql, (value,)).fetchone()
-        return case_of(row) if row else None
+    async def sealed_content(self, case: Case) -> CaseContent | None:
+        """The texts of the case at opening, for delivery to its requester. Raises `UnsealError`."""
+        return await self.content(case.id, Operator())
 
-    def _list_cases(
-        self, reader: Reader, tenant: str, queue: str, states: frozenset[CaseState], limit: int
-    ) -> list[Case]:
-        own_tenant = tenant if isinstance(reader, Operator) else reader.tenant
-        if tenant and tenant != own_tenant:
-            return []
-        conditions = [f"state IN ({', '.join('?' * len(states))})"]
-        values: list[Any] = sorted(states)
-        for column, value in (("tenant", own_tenant), ("queue", queue)):
-            if value:
-                conditions.append(f"{column} = ?")
-                values.append(value)
-        sql = f"SELECT {COLUMNS} FROM cases WHERE {' AND '.join(conditions)} ORDER BY due, id"  # noqa: S608 as above
-        found = []
-        for row in self._db.execute(sql, values):
-            case = case_of(row)
-            if may_see(case, reader):
-                found.append(case)
-                if len(found) >= limit:
-                    break
-        return found
+    async def due(self, now: datetime) -> list[Case]:
+        """Cases that the clock may have to move: late, no longer leased, or over and expired. Earliest due first."""
+        sql = (
+            f"SELECT {COLUMNS} FROM cases WHERE (leased IS NULL OR leased <= ?) AND ("  # noqa: S608 names of ours
+            "(state IN ('queued', 'waiting_info', 'await_second', 'adjudication', 'appealed') AND due <= ?) "
+            "OR state = 'in_review' OR (state NOT IN ('closed', 'withdrawn') AND expires <= ?)) "
+            f"ORDER BY due LIMIT {_AT_ONCE}"
+        )
+        rows = await self._database.read(lambda session: session.rows(sql, (now, now, now)))
+        return [case_of(row) for row in rows]
 
-    def _content(self, case_id: str, reader: Reader) -> CaseContent | None:
-        sql = f"SELECT {COLUMNS}, content FROM cases WHERE id = ?"  # noqa: S608 names of ours
-        row = self._db.execute(sql, (case_id,)).fetchone()
-        if row is None or row[-1] is None:
-            return None
-        case = case_of(row[:-1])
-        if not may_open(case, reader):
-            return None
-        return msgspec.json.decode(self._sealer.open(row[-1], _context(case)), type=CaseContent)
+    async def post_reviews(self, reader: Reader) -> list[Case]:
+        """Cases that were approved by breaking the glass and nobody has looked at since, the earliest due first."""
+        sql = f"SELECT {COLUMNS} FROM cases WHERE review_by IS NOT NULL ORDER BY review_by, id LIMIT {_MOST_LISTED}"  # noqa: S608 as above
+        rows = await self._database.read(lambda session: session.rows(sql))
+        return [case for case in map(case_of, rows) if may_see(case, reader)]
+
+    async def note_view(self, case_id: str, actor: str, at: datetime) -> None:
+        """Remember when somebody first opened the content. `actor` is their `Principal.ref`."""
+
+        def note(session: Session) -> None:
+            found = session.rows("SELECT 1 FROM views WHERE case_id = ? AND actor = ?", (case_id, actor))
+            if not found:
+                session.change("INSERT INTO views (case_id, actor, at) VALUES (?, ?, ?)", (case_id, actor, at))
+
+        try:
+            await self._database.write(note)
+        except AlreadyThere:
+            return
+
+    async def views(self, since: datetime) -> dict[tuple[str, str], datetime]:
+        """When content was first opened, by case and actor, of what was opened since then."""
+        rows = await self._database.read(
+            lambda session: session.rows("SELECT case_id, actor, at FROM views WHERE at >= ?", (since,))
+        )
+        return {(row[0], row[1]): moment(row[2]) for row in rows}
+
+    async def drill_of(self, case_id: str) -> Drill | None:
+        """The mark of a drill. For leads, and the gateway itself."""
+        return await self._drill("case_id = ?", case_id)
+
+    async def drill_about(self, kind: DrillKind, about: str) -> Drill | None:
+        """The drill about this seed or case."""
+        return await self._drill("kind = ? AND about = ?", kind.value, about)
+
+    async def lines(self, since: datetime, until: datetime, tenant: str = "") -> list[HistoryLine]:
+        """All steps in a span of time, by case and in order; `tenant` "" stands for all. For leads."""
+        condition, values = "h.at >= ? AND h.at < ?", [since, until]
+        more: list[Value] = [*values, *((tenant,) if tenant else ())]
+        sql = (
+            f"SELECT {_STEP}, h.case_id, c.tenant, c.queue, c.rules, c.opened, d.kind, d.about, d.expected, d.at "  # noqa: S608 as above
+            "FROM history h JOIN cases c ON c.id = h.case_id LEFT JOIN drills d ON d.case_id = h.case_id "
+            f"WHERE {condition}{' AND c.tenant = ?' if tenant else ''} ORDER BY h.case_id, h.revision"
+        )
+        rows = await self._database.read(lambda session: session.rows(sql, more))
+        return [_line(row) for row in rows]
+
+    async def arrivals(self, since: datetime, until: datetime, tenant: str = "") -> list[tuple[str, datetime]]:
+        """Queue and time of every case that was opened in a span of time, drills included: they cost time as well."""
+        sql = "SELECT queue, opened FROM cases WHERE opened >= ? AND opened < ?"
+        values: list[Value] = [since, until]
+        if tenant:
+            sql, values = f"{sql} AND tenant = ?", [*values, tenant]
+        rows = await self._database.read(lambda session: session.rows(f"{sql} ORDER BY opened", values))
+        return [(row[0], moment(row[1])) for row in rows]
+
+    async def notices(self, now: datetime) -> list[Notice]:
+        """Announcements that are due, oldest first."""
+        sql = f"SELECT id, target, payload, attempts, next_at FROM outbox WHERE next_at <= ? ORDER BY next_at LIMIT {_AT_ONCE}"  # noqa: S608, E501
+        rows = await self._database.read(lambda session: session.rows(sql, (now,)))
+        return [
+            Notice(id=row[0], target=row[1], payload=row[2], attempts=row[3], next_at=moment(row[4])) for row in rows
+        ]
+
+    async def postpone(self, notice: Notice) -> None:
+        """Keep a notice whose call failed, with its new count and time."""
+        sql = "UPDATE outbox SET attempts = ?, next_at = ? WHERE id = ?"
+        values: tuple[Value, ...] = (notice.attempts, notice.next_at, notice.id)
+        await self._database.write(lambda session: session.change(sql, values))
+
+    async def forget(self, notice: Notice) -> None:
+        """Drop a notice that was taken, or that nobody will take."""
+        await self._database.write(lambda session: session.change("DELETE FROM outbox WHERE id = ?", (notice.id,)))
+
+    def close(self) -> None:
+        """Finish what runs and close the database."""
+        self._database.close()
+
+    async def _add(self, case: Case, content: CaseContent, notices: Sequence[Notice], drill: Drill | None) -> Stored:
+        sealed = self._sealer.seal(msgspec.json.encode(content), _context(case))
+        for _ in range(_RACES):
+            try:
+                return await self._database.write(lambda session: _add(session, case, sealed, notices, drill))
+            except AlreadyThere:  # the same request at the same moment on another node: its case is there now
+                continue
+        raise GuardUnavailable("the case store has another case of this id: send the request again")
+
+    async def _drill(self, condition: str, *values: str) -> Drill | None:
+        sql = f"SELECT case_id, kind, about, expected, at FROM drills WHERE {condition}"  # noqa: S608 conditions of ours
+        rows = await self._database.read(lambda session: session.rows(sql, values))
+        return _drill(rows[0]) if rows else None
+
+
+class SqliteCaseStore(CaseStore):
+    """Cases in one SQLite file."""
+
+    @classmethod
+    def open(cls, path: Path, *, key: bytes) -> "SqliteCaseStore":
+        """Open or create the store; its folder exists. Raises `GuardUnavailable`."""
+        return cls(SqliteDatabase.open(path), key)
+
+
+class PostgresCaseStore(CaseStore):
+    """Cases in PostgreSQL, shared by nodes."""
+
+    @classmethod
+    def open(cls, url: Secret, *, key: bytes) -> "PostgresCaseStore":
+        """Connect to a server. Raises `GuardUnavailable`."""
+        return cls(PostgresDatabase.open(url), key)
+
+
+_STEP: Final = "h.revision, h.at, h.command, h.before, h.after, h.actor, h.reason, h.event, h.person"
+_STEP_COLUMNS: Final = 9
+
+
+def _one(session: Session, condition: str, value: str) -> Case | None:
+    sql = f"SELECT {COLUMNS} FROM cases WHERE {condition} ORDER BY opened DESC LIMIT 1"  # noqa: S608 conditions of ours
+    rows = session.rows(sql, (value,))
+    return case_of(rows[0]) if rows else None
+
+
+def _listed(session: Session, tenant: str, queue: str, states: frozenset[CaseState]) -> list[Case]:
+    conditions = [f"state IN ({', '.join('?' * len(states))})"]
+    values: list[Value] = [state.value for state in sorted(states)]
+    for column, value in (("tenant", tenant), ("queue", queue)):
+        if value:
+            conditions.append(f"{column} = ?")
+            values.append(value)
+    sql = f"SELECT {COLUMNS} FROM cases WHERE {' AND '.join(conditions)} ORDER BY due, id"  # noqa: S608 as above
+    return [case_of(row) for row in session.rows(sql, values)]
+
+
+def _add(session: Session, case: Case, sealed: bytes, notices: Sequence[Notice], drill: Drill | None) -> Stored:
+    existing = _one(session, f"fingerprint = ? AND state IN ({UNDECIDED_SQL})", case.fingerprint)
+    if existing is not None:
+        return Stored(existing, existing=True)
+    places = ", ".join("?" * (COLUMNS.count(",") + 2))
+    sql = f"INSERT INTO cases ({COLUMNS}, content) VALUES ({places})"  # noqa: S608 names of ours
+    session.change(sql, (*row_of(case), sealed))
+    if drill is not None:
+        session.change(
+            "INSERT INTO drills (case_id, kind, about, expected, at) VALUES (?, ?, ?, ?, ?)",
+            (drill.case, drill.kind.value, drill.about, drill.expected, drill.at),
+        )
+    _put_notices(session, notices)
+    return Stored(case, existing=False)
+
+
+def _move(
+    session: Session,
+    case: Case,
+    step: Step,
+    sealed: Sequence[tuple[str, str, int, bytes]],
+    notices: Sequence[Notice],
+) -> bool:
+    course = case.course
+    changed = session.change(
+        "UPDATE cases SET state = ?, queue = ?, policy = ?, due = ?, fingerprint = ?, binding = ?, revision = ?, "
+        "course = ?, leased = ?, reserved = NULL, review_by = ? WHERE id = ? AND revision = ?",
+        (
+            case.state.value,
+            case.queue,
+            case.policy,
+            case.due,
+            case.fingerprint,
+            case.binding,
+            case.revision,
+            course_text(case),
+            course.leased,
+            None if course.post_review else course.review_by,
+            case.id,
+            case.revision - 1,
+        ),
+    )
+    if changed != 1:
+        return False
+    session.change(
+        "INSERT INTO history (case_id, revision, at, command, before, after, actor, reason, event, person) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            case.id,
+            step.revision,
+            step.at,
+            step.command,
+            step.before.value,
+            step.after.value,
+            step.actor,
+            step.reason,
+            step.event,
+            step.person,
+        ),
+    )
+    for text in sealed:
+        session.change("INSERT INTO texts (case_id, kind, number, sealed) VALUES (?, ?, ?, ?)", text)
+    _put_notices(session, notices)
+    return True
+
+
+def _put_notices(session: Session, notices: Sequence[Notice]) -> None:
+    for one in notices:
+        session.change(
+            "INSERT INTO outbox (id, target, payload, attempts, next_at) VALUES (?, ?, ?, ?, ?)",
+            (one.id, one.target, one.payload, one.attempts, one.next_at),
+        )
+
+
+def _step(row: Sequence[Any]) -> Step:
+    return Step(
+        revision=row[0],
+        at=moment(row[1]),
+        command=row[2],
+        before=CaseState(row[3]),
+        after=CaseState(row[4]),
+        actor=row[5],
+        reason=row[6],
+        event=row[7],
+        person=row[8],
+    )
+
+
+def _line(row: Sequence[Any]) -> HistoryLine:
+    case, tenant, queue, rules, opened, kind, about, expected, at = row[_STEP_COLUMNS:]
+    return HistoryLine(
+        case=case,
+        step=_step(row[:_STEP_COLUMNS]),
+        tenant=tenant,
+        queue=queue,
+        rules=msgspec.json.decode(rules, type=tuple[str, ...]),
+        opened=moment(opened),
+        drill=None if kind is None else _drill((case, kind, about, expected, at)),
+    )
+
+
+def _drill(row: Sequence[Any]) -> Drill:
+    return Drill(case=row[0], kind=DrillKind(row[1]), about=row[2], expected=row[3], at=moment(row[4]))
 
 
 def _text_context(case: Case, text: CaseText) -> bytes:
@@ -342,32 +482,3 @@ def _text_context(case: Case, text: CaseText) -> bytes:
 
 def _context(case: Case) -> bytes:
     return msgspec.json.encode(["case", case.id, case.tenant, case.course.origin])
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def _unavailable_on_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise GuardUnavailable(f"the case store `{path}` cannot be used: {error}") from error
-
-
-def _create_or_check(db: sqlite3.Connection, path: Path) -> None:
-    with _transaction(db):
-        version = migrate(db)
-    if version != VERSION:
-        raise GuardUnavailable(
-            f"the case store `{path}` has format {version}, not {VERSION}: use a gateway that knows it"
-        )

@@ -6,7 +6,7 @@ from datetime import datetime
 from gateway.cases import machine
 from gateway.cases.case import Case
 from gateway.cases.machine import Actor, Command, Refusal
-from gateway.cases.store import CaseText, Notice, SqliteCaseStore, Step
+from gateway.cases.store import CaseStore, CaseText, Notice, Step
 from gateway.domain.errors import RequestError
 from gateway.domain.event import Commitment, EventDraft, EventType
 from gateway.domain.ports import AuditLog
@@ -21,7 +21,7 @@ class Transitions:
 
     def __init__(
         self,
-        store: SqliteCaseStore,
+        store: CaseStore,
         audit: AuditLog,
         *,
         clock: Callable[[], datetime],
@@ -55,6 +55,7 @@ class Transitions:
             actor=actor.ref,
             reason=_reason(command),
             event=event.id,
+            person=actor.person,
         )
         if not await self._store.move(moved, step, texts=texts, notices=tuple(self.announce(moved, kind, now))):
             await self._audit.append(_event(EventType.CASE_CONFLICT, case, moved, actor, ()))

@@ -18,7 +18,7 @@ import structlog
 from msgspec import Struct, structs
 
 from gateway.cases.case import Case
-from gateway.cases.store import Notice, SqliteCaseStore
+from gateway.cases.store import CaseStore, Notice
 from gateway.domain.event import EventType
 from gateway.domain.text import Secret
 
@@ -64,7 +64,7 @@ class WebhookCaller:
 
     def __init__(
         self,
-        store: SqliteCaseStore,
+        store: CaseStore,
         webhooks: Sequence[Webhook],
         *,
         timeout_s: float,

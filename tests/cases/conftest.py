@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.stores import KeptCases, needs_postgres
 
-from gateway.cases.store import SqliteCaseStore
+from gateway.cases.store import CaseStore
 from gateway.domain.case import CaseDraft
 from gateway.domain.passage import Passage
 from gateway.domain.principal import Principal
@@ -57,8 +58,14 @@ def person() -> Callable[..., Principal]:
     return make
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=needs_postgres)])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[KeptCases]:
+    """Each database that a store may stand on."""
+    cases = KeptCases(request.param, tmp_path, CONTENT_KEY)
+    yield cases
+    cases.close()
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteCaseStore]:
-    opened = SqliteCaseStore.open(tmp_path / "cases.db", key=CONTENT_KEY)
-    yield opened
-    opened.close()
+def store(kept: KeptCases) -> CaseStore:
+    return kept.open()

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.cases.case import REVIEWER, Case, CaseState, Operator
 from gateway.cases.machine import Actor, Claim
-from gateway.cases.rows import MIGRATIONS, row_of
+from gateway.cases.rows import row_of
+from gateway.cases.sqlite import MIGRATIONS
 from gateway.cases.store import CaseText, SqliteCaseStore
 from gateway.cases.terms import new_case
 from gateway.cases.transitions import Transitions
@@ -99,7 +100,8 @@ async def test_a_store_of_the_first_format_is_brought_up_to_date_and_opens(tmp_p
     for statement in MIGRATIONS[0]:
         old.execute(statement)
     old.execute("PRAGMA user_version = 1")
-    values = (*row_of(made)[:-1], sealed)
+    columns = row_of(made)[:-1]
+    values = (*(value.isoformat() if isinstance(value, datetime) else value for value in columns), sealed)
     old.execute(f"INSERT INTO cases VALUES ({', '.join('?' * len(values))})", values)
     old.close()
     store = SqliteCaseStore.open(tmp_path / "old.db", key=KEY)
