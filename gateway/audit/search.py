@@ -9,8 +9,9 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from msgspec import Struct, structs
 
@@ -25,6 +26,7 @@ from gateway.domain.errors import RequestError
 
 MOST: Final = 1_000
 _CURSOR: Final = re.compile(r"[1-9][0-9]{0,17}")
+_MICROSECOND: Final = timedelta(microseconds=1)
 _FIRST_DAY: Final = "0000"
 _LAST_DAY: Final = "9999"
 
@@ -120,7 +122,8 @@ class AuditSearch:
 
     def stats(self, wanted: Filter, *, by_day: bool = True, by_app: bool = True) -> tuple[Counts, ...]:
         """Counts of whole days (UTC): conditions on tenants, application and time are kept, others are not."""
-        first, last = _day(wanted.since, _FIRST_DAY), _day(wanted.until, _LAST_DAY)
+        first = f"{wanted.since.astimezone(UTC):%Y-%m-%d}" if wanted.since else _FIRST_DAY
+        last = f"{wanted.until.astimezone(UTC) - _MICROSECOND:%Y-%m-%d}" if wanted.until else _LAST_DAY
         tenants = wanted.tenants
         if wanted.tenant:
             tenants = frozenset({wanted.tenant}) if tenants is None else tenants & {wanted.tenant}
@@ -143,10 +146,6 @@ class AuditSearch:
         for path, salt in self.reader.salts(str(event.members.get("id"))):
             if verify_commitment(event.members, _steps(path), text, salt):
                 yield Place(event, path)
-
-
-def _day(moment: Any, otherwise: str) -> str:
-    return moment.strftime("%Y-%m-%d") if moment is not None else otherwise
 
 
 def _steps(pointer: str) -> tuple[str | int, ...]:

@@ -26,7 +26,6 @@ from gateway.audit.row import Row
 from gateway.audit.search_tally import Group, Measure, Tally, tallies_of
 from gateway.audit.search_terms import RARE, Facet, facets_of, term
 from gateway.audit.text_tag import tag_of
-from gateway.domain.errors import AuditUnavailable
 
 BLOCK: Final = 4_096
 _VERSION: Final = 1
@@ -140,9 +139,13 @@ class SearchIndex:
         """Raises `AuditUnavailable` if the log or the folder cannot be used."""
         self._log = log
         self.path = index_of(log)
-        with unavailable_on_error(self.path):
-            self._events = database.open_reader(log)
-            self._db = self._open()
+        self._events = database.open_reader(log)
+        try:
+            with unavailable_on_error(self.path):
+                self._db = self._opened_anew()
+        except BaseException:
+            self._events.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -157,13 +160,14 @@ class SearchIndex:
     def take_in(self, most: int) -> int:
         """Take the next `most` events in, and return how many are left then. An index of another history, or of a log
         that was restored, begins anew. Raises `AuditUnavailable`; a damaged index is removed first."""
-        try:
-            with unavailable_on_error(self.path):
+        with unavailable_on_error(self.path):
+            try:
                 return self._step(most)
-        except AuditUnavailable as error:
-            if isinstance(error.__cause__, sqlite3.DatabaseError) and database.reason_of(error.__cause__) in _LOST:
-                self._remove()
-            raise
+            except sqlite3.DatabaseError as error:
+                if database.reason_of(error) in _LOST:
+                    self._db.close()
+                    self._db = self._opened_anew()
+                raise
 
     def begin_anew(self) -> None:
         """Forget everything."""
@@ -185,7 +189,7 @@ class SearchIndex:
                         self._db.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", self._tags(seq, seq))
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                _roll_back(self._db)
                 raise
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -206,7 +210,7 @@ class SearchIndex:
                 self._db.execute("UPDATE progress SET seq = ?, hash = ?", (rows[-1].seq, rows[-1].hash))
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            _roll_back(self._db)
             raise
         return max(0, tip - (rows[-1].seq if rows else tip))
 
@@ -234,16 +238,25 @@ class SearchIndex:
         self.path.chmod(0o600)
         return db
 
-    def _remove(self) -> None:
-        self._db.close()
+    def _opened_anew(self) -> sqlite3.Connection:
+        """The file, or an empty one in the place of a file that is damaged or none of ours."""
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as error:
+            if database.reason_of(error) not in _LOST:
+                raise
         for end in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + end).unlink(missing_ok=True)
-        with unavailable_on_error(self.path):
-            self._db = self._open()
+        return self._open()
 
 
 _LOST: Final = frozenset({"corrupt", "not_a_log"})
 """What is wrong with a file that only a new one can replace."""
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    if db.in_transaction:  # some errors have ended it already
+        db.execute("ROLLBACK")
 
 
 def _progress(db: sqlite3.Connection) -> Progress:

@@ -9,6 +9,8 @@ from gateway.domain.vocabulary import RuleStatus
 
 _SPOKE: Final = frozenset({RuleStatus.MATCHED.value, RuleStatus.ERROR.value})
 _TERM_BYTES: Final = 8
+_NO_TEXTS: Final = frozenset({"answer", "coverage", "passages", "phase", "signals"})
+"""Members that hold most of an event and no commitment, but those to passages."""
 
 
 class Facet(StrEnum):
@@ -74,7 +76,7 @@ def commitments_of(value: Any) -> Iterator[str]:
             yield own
             return
         for key, item in value.items():
-            if key != "passages" and isinstance(item, dict | list):
+            if key not in _NO_TEXTS and isinstance(item, dict | list):
                 yield from commitments_of(item)
     elif isinstance(value, list):
         for item in value:

@@ -26,7 +26,7 @@ TAGS: Final = TextTags(bytes(32))
 EFFECTS: Final = {"allow": 82, "flag": 8, "redact": 6, "escalate": 1, "refuse": 3}
 DETECTORS: Final = ("injection", "patterns", "pii", "secrets", "topics")
 RULES: Final = tuple(f"{kind}-{number:03d}" for kind in ("PII", "INJ", "CRD", "SEC", "TOP") for number in range(1, 13))
-_GROUP: Final = 2_000
+_GROUP: Final = 200
 
 
 def by_rank(count: int) -> list[float]:
