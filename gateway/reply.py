@@ -17,7 +17,6 @@ from gateway.domain.vocabulary import Effect
 from gateway.enforce.answer import AnswerRelease
 from gateway.exchange import Exchange
 from gateway.retrieval.context import citations
-from gateway.settings import BlockMode
 from gateway.wire.answer import chunk_head, stopped, stopped_completion
 from gateway.wire.errors import error_body
 
@@ -123,9 +122,9 @@ def blocked_reply(exchange: Exchange, notice: str, verdicts: Sequence[Verdict] =
 
 def stopped_reply(exchange: Exchange, notice: str) -> Reply:
     """The answer to an exchange that was stopped before anything left, in the shape the app is configured for."""
-    if exchange.app.block_mode is BlockMode.ERROR:
-        return blocked_reply(exchange, notice)
     effect = exchange.effect()
+    if exchange.app.is_error(effect):
+        return blocked_reply(exchange, notice)
     reasons = exchange.reasons()
     head = headers(exchange, effect, reasons)
     about = metadata(exchange, effect, reasons)
@@ -181,8 +180,9 @@ def stream_metadata(exchange: Exchange, release: AnswerRelease) -> Body:
 
 def _becomes_error(exchange: Exchange, release: AnswerRelease) -> bool:
     """Whether a stopped answer leaves as an HTTP error: not in a stream, which has begun."""
-    strict = exchange.app.block_mode is BlockMode.ERROR and not exchange.call.prompt.stream
-    return strict and exchange.stopped is not None and release.all_stopped
+    if exchange.stopped is None or exchange.call.prompt.stream:
+        return False
+    return exchange.app.is_error(exchange.stopped) and release.all_stopped
 
 
 def _cited(passages: Sequence[Passage], answer: str) -> list[Body]:

@@ -4,6 +4,17 @@ No other package reads configuration from files or the environment.
 """
 
 from gateway.settings.capture import BodySettings, CaptureLevel, RetentionSettings
+from gateway.settings.cases import (
+    CaseSettings,
+    ClientMode,
+    EscalationSettings,
+    MailSettings,
+    QualitySettings,
+    QueueSettings,
+    SlackSettings,
+    TeamSettings,
+    WebhookSettings,
+)
 from gateway.settings.console import ConsoleSettings, GrantSettings, OidcSettings
 from gateway.settings.load import CONFIG_VARIABLE, ENVIRONMENT, load_settings
 from gateway.settings.metrics import MetricsSettings
@@ -11,16 +22,13 @@ from gateway.settings.model import (
     AppSettings,
     AuditSettings,
     BlockMode,
-    CaseSettings,
     EmbeddingModelSettings,
     InspectionSettings,
     LimitSettings,
     ModelSettings,
-    QueueSettings,
     RetrievalSettings,
     ServerSettings,
     Settings,
-    WebhookSettings,
 )
 from gateway.settings.policy import PolicySettings, SignatureSettings
 from gateway.settings.reference import settings_reference
@@ -35,21 +43,27 @@ __all__ = [
     "BodySettings",
     "CaptureLevel",
     "CaseSettings",
+    "ClientMode",
     "ConsoleSettings",
     "EmbeddingModelSettings",
+    "EscalationSettings",
     "GrantSettings",
     "InspectionSettings",
     "LimitSettings",
+    "MailSettings",
     "MetricsSettings",
     "ModelSettings",
     "OidcSettings",
     "PolicySettings",
+    "QualitySettings",
     "QueueSettings",
     "RetentionSettings",
     "RetrievalSettings",
     "ServerSettings",
     "Settings",
     "SignatureSettings",
+    "SlackSettings",
+    "TeamSettings",
     "WebhookSettings",
     "load_settings",
     "resolve_redis_url",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from gateway.domain.errors import Fault
+from gateway.settings.cases import MailSettings, SlackSettings, WebhookSettings
 from gateway.settings.model import AnyModel, ModelSettings, Settings
 from gateway.settings.secret import is_reference
 from gateway.strict_yaml import Document, Node, quoted, suggestion
@@ -22,7 +23,7 @@ def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
     retrieval = settings.retrieval
     if retrieval.weaviate_api_key and not is_reference(retrieval.weaviate_api_key):
         yield _literal_secret(document.node(retrieval, "weaviate_api_key"))
-    yield from _webhook_faults(document)
+    yield from _case_faults(document)
     yield from _console_faults(document)
     yield from _level_faults(document)
     yield from _body_faults(document)
@@ -74,20 +75,55 @@ def _is_plain_address(text: str) -> bool:
     return sound and not (url.username or url.password or url.query or url.fragment)
 
 
-def _webhook_faults(document: Document[Settings]) -> Iterator[Fault]:
-    seen: set[str] = set()
-    for webhook in document.value.cases.webhooks:
-        if webhook.name in seen:
-            yield document.node(webhook, "name").fault(
-                "SET010", f"a second webhook is named {quoted(webhook.name)}: rename one of the two"
+def _case_faults(document: Document[Settings]) -> Iterator[Fault]:
+    yield from _told_faults(document)
+    cases = document.value.cases
+    if cases.console_url and not _is_plain_address(cases.console_url):
+        yield document.node(cases, "console_url").fault(
+            "SET011", "`console_url` must be `http://` or `https://`, a host and a path, and nothing else"
+        )
+    if cases.postgres_url and not is_reference(cases.postgres_url):
+        yield _literal_secret(document.node(cases, "postgres_url"))
+    if (cases.store == "postgres") != bool(cases.postgres_url):
+        yield document.node(cases, "store").fault(
+            "SET021", "`store: postgres` and `postgres_url` go together: give both or neither"
+        )
+
+
+def _told_faults(document: Document[Settings]) -> Iterator[Fault]:
+    """Of those who are told of cases."""
+    cases = document.value.cases
+    told: tuple[WebhookSettings | SlackSettings | MailSettings, ...] = (*cases.webhooks, *cases.slack, *cases.mail)
+    seen: Counter[str] = Counter()
+    for one in told:
+        seen[one.name] += 1
+        if seen[one.name] == 2:
+            yield document.node(one, "name").fault(
+                "SET010", f"a second webhook, channel or mail is named {quoted(one.name)}: rename one of the two"
             )
-        seen.add(webhook.name)
+    for webhook in cases.webhooks:
         if not is_reference(webhook.secret):
             yield _literal_secret(document.node(webhook, "secret"))
         if not _is_plain_address(webhook.url):
             yield document.node(webhook, "url").fault(
                 "SET011", "`url` must be `http://` or `https://`, a host and a path, and nothing else"
             )
+    for channel in cases.slack:
+        if not is_reference(channel.url):
+            yield _literal_secret(document.node(channel, "url"))
+    for mail in cases.mail:
+        yield from _mail_faults(document, mail)
+
+
+def _mail_faults(document: Document[Settings], mail: MailSettings) -> Iterator[Fault]:
+    if mail.password and not is_reference(mail.password):
+        yield _literal_secret(document.node(mail, "password"))
+    if bool(mail.username) != bool(mail.password):
+        yield document.node(mail, "name").fault("SET022", "`username` and `password` go together: give both or neither")
+    if mail.password and mail.security == "none":
+        yield document.node(mail, "security").fault(
+            "SET022", "a password would be sent in the clear: write `security: starttls` or `tls`"
+        )
 
 
 def _console_faults(document: Document[Settings]) -> Iterator[Fault]:

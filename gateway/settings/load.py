@@ -102,6 +102,9 @@ def _references(settings: Settings) -> Iterator[str]:
     yield settings.retrieval.weaviate_api_key
     yield settings.limits.redis_url
     yield from (webhook.secret for webhook in settings.cases.webhooks)
+    yield from (channel.url for channel in settings.cases.slack)
+    yield from (mail.password for mail in settings.cases.mail)
+    yield settings.cases.postgres_url
     yield settings.console.oidc.client_secret
     yield settings.audit.bodies.master_key
     yield from settings.audit.bodies.previous_keys

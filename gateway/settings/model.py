@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from gateway.domain.vocabulary import Effect
 from gateway.settings.capture import DEFAULT_RETENTION, BodySettings, CaptureLevel, RetentionSettings
+from gateway.settings.cases import CaseSettings, ClientMode, EscalationSettings
 from gateway.settings.console import ConsoleSettings
 from gateway.settings.metrics import MetricsSettings
 from gateway.settings.policy import PolicySettings
@@ -94,6 +96,15 @@ class AppSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         bool, _about("whether the header `x-gateway-retrieval: off` is obeyed")
     ] = False
     system_prompt: Annotated[str, _about("put before the messages of every request")] = ""
+    escalation: EscalationSettings = field(default_factory=EscalationSettings)
+
+    def is_error(self, effect: Effect) -> bool:
+        """Whether a stop with this effect leaves as an HTTP error."""
+        client = self.escalation.client
+        if effect is not Effect.ESCALATE or client is ClientMode.BLOCK_MODE:
+            return self.block_mode is BlockMode.ERROR
+        return client is ClientMode.ERROR
+
     capture: Annotated[CaptureLevel, _about("what the audit trail keeps of its exchanges")] = CaptureLevel.SIGNALS
     retention: Annotated[str, _about("class of `audit.retention`; empty keeps for 365 days")] = ""
     enforce_level: Annotated[int, Meta(ge=1, le=4), _about("rules up to this level are enforced")] = 4
@@ -164,35 +175,6 @@ class AuditSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     witness_keys: Annotated[tuple[str, ...], _about("verifier keys of witnesses that it trusts, too")] = ()
     bodies: BodySettings = field(default_factory=BodySettings)
     retention: dict[str, RetentionSettings] = {}
-
-
-class QueueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What becomes of a late case of one queue; the key names the queue."""
-
-    next: Annotated[str, _about("queue that a late case goes to; empty refuses it")] = ""
-    next_sla_s: Annotated[PositiveInt, _about("how long that queue has")] = 4 * 3600
-
-
-class WebhookSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Somebody who is told of every change of a case, without its content."""
-
-    name: Annotated[Name, _about("the webhook's name; unique")]
-    url: Annotated[Name, _about("address that gets a POST for every change")]
-    secret: Annotated[Name, _about("`env:NAME` or `file:/path` of the key that signs calls; a literal one is refused")]
-    apps: Annotated[tuple[str, ...], _about("apps whose cases it hears of; `*` stands for all")] = ("*",)
-    queues: Annotated[tuple[str, ...], _about("queues whose cases it hears of; `*` stands for all")] = ("*",)
-
-
-class CaseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Escalated cases."""
-
-    lease_s: Annotated[PositiveInt, _about("how long a reviewer's claim keeps others away")] = 15 * 60
-    tick_s: Annotated[Seconds, _about("how often late cases and due webhooks are looked for")] = 5.0
-    queues: dict[str, QueueSettings] = {}
-    webhooks: tuple[WebhookSettings, ...] = ()
-    webhook_timeout_s: Annotated[Seconds, _about("until a webhook must have answered")] = 10.0
-    # With doubling pauses from 5 s to 1 h this is about a day.
-    webhook_attempts: Annotated[PositiveInt, _about("calls until a webhook that fails is given up")] = 32
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
