@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _COMMANDS: Final = {
     "audit": "gateway.commands.audit:audit",
     "cases": "gateway.commands.cases:cases",
+    "console": "gateway.commands.console:console",
     "demo": "gateway.commands.demo:demo",
     "eval": "gateway.commands.evaluate:evaluate",
     "ingest": "gateway.commands.ingest:ingest",
