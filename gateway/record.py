@@ -4,8 +4,9 @@ Scores are integers in millionths, so that an event has one canonical form whate
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
+from gateway.captured import answered_texts, asked_texts, captured
 from gateway.domain.event import Commitment, EventDraft, EventType
 from gateway.domain.principal import Principal
 from gateway.domain.signal import DetectorRun, SignalValue
@@ -31,8 +32,9 @@ def intent(exchange: Exchange) -> EventDraft:
         "query": Commitment(text=prompt.question),
         "phase": _phase(verdict, exchange.inspection.values, exchange.inspection.runs),
         "coverage": _coverage(exchange.inspection.runs, prompt.unscanned),
+        "exceptions": _exceptions([verdict]),
     }
-    return _draft(EventType.INTENT, exchange.id, exchange.principal, body)
+    return captured(_draft(EventType.INTENT, exchange.id, exchange.principal, body), exchange, asked_texts)
 
 
 def settled(
@@ -67,11 +69,19 @@ def settled(
         },
         "answer": [_phase(verdict, {}, {}) for verdict in verdicts],
         "signals": [_signals(text.evidence.values, text.evidence.runs) for text in texts],
+        "coverage": _coverage(_worst_runs([text.evidence.runs for text in texts]), ()) if texts else None,
         "redacted": {
             "query": dict(sorted(exchange.query_redacted.items())),
             "answer": dict(sorted((answer.redacted if answer else {}).items())),
         },
-        "release": {"chars": len(released), "content": Commitment(text=released), "finish": finish},
+        "exceptions": _exceptions([*_judged_before(exchange), *verdicts]),
+        "release": {
+            "kind": _release_kind(exchange, effect, released=bool(released), error=error),
+            "chars": len(released),
+            "bytes": len(released.encode("utf-8", "surrogatepass")),
+            "content": Commitment(text=released),
+            "finish": finish,
+        },
         "buffered": exchange.buffered,
         "took_us": took_us,
     }
@@ -79,7 +89,8 @@ def settled(
         body["case"] = exchange.case
     if error:
         body["error"] = error
-    return _draft(kind, exchange.id, exchange.principal, body)
+    draft = _draft(kind, exchange.id, exchange.principal, body)
+    return captured(draft, exchange, lambda _: answered_texts(exchange, answer, released))
 
 
 def stream_opened(exchange: Exchange) -> EventDraft:
@@ -89,7 +100,7 @@ def stream_opened(exchange: Exchange) -> EventDraft:
         "retrieval": _retrieval(exchange),
         "buffered": exchange.buffered,
     }
-    return _draft(EventType.STREAM_OPEN, exchange.id, exchange.principal, body)
+    return captured(_draft(EventType.STREAM_OPEN, exchange.id, exchange.principal, body), exchange, lambda _: ())
 
 
 def rejected(exchange_id: str, *, route: str, principal: Principal | None, code: str, status: int) -> EventDraft:
@@ -174,6 +185,7 @@ def _value(value: SignalValue) -> Any:
 def _coverage(runs: Mapping[str, DetectorRun], unscanned: Iterable[str]) -> dict[str, Any]:
     return {
         "required": sorted(runs),
+        "ran": sorted(name for name, run in runs.items() if run.status is SignalStatus.OK),
         "not_ok": [
             {"name": name, "status": run.status.value, "reason": run.reason}
             for name, run in sorted(runs.items())
@@ -181,6 +193,42 @@ def _coverage(runs: Mapping[str, DetectorRun], unscanned: Iterable[str]) -> dict
         ],
         "unscanned": sorted(unscanned),
     }
+
+
+def _worst_runs(all_runs: Iterable[Mapping[str, DetectorRun]]) -> dict[str, DetectorRun]:
+    """Of each detector its worst run over several texts."""
+    worst: dict[str, DetectorRun] = {}
+    for runs in all_runs:
+        for name, run in runs.items():
+            if name not in worst or run.status.rank > worst[name].status.rank:
+                worst[name] = run
+    return worst
+
+
+def _judged_before(exchange: Exchange) -> list[Verdict]:
+    own = [exchange.query] if exchange.query else []
+    return [*own, *(judged.verdict for judged in exchange.passages)]
+
+
+def _exceptions(verdicts: Iterable[Verdict]) -> list[str]:
+    """Ids of the exceptions and approvals that lifted a match, sorted and distinct."""
+    return sorted({outcome.exception for verdict in verdicts for outcome in verdict.outcomes if outcome.exception})
+
+
+def _release_kind(exchange: Exchange, effect: Effect, *, released: bool, error: str) -> str:
+    if not released:
+        return "none" if error or effect.stops or not exchange.call.route.endswith("/embeddings") else "vectors"
+    match effect:
+        case Effect.ESCALATE:
+            return "hold"
+        case Effect.REFUSE:
+            return "notice"
+        case Effect.REDACT:
+            return "redacted"
+        case Effect.ALLOW | Effect.FLAG:
+            return "answer"
+        case _:
+            assert_never(effect)
 
 
 def _retrieval(exchange: Exchange) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _LEAVES: Final = frozenset({str, bool, type(None)})
 Path = tuple[str | int, ...]
 """Keys and indexes from the root of a decoded event."""
 
-Replace = Callable[[str, Path], Any]
+Replace = Callable[[Commitment, Path], Any]
 
 
 def canonical(value: Any) -> bytes:
@@ -45,7 +45,7 @@ def encode_plain(value: Any) -> bytes:
 
 def plain(value: Any, path: Path = (), replace: Replace | None = None) -> Any:
     """`value` as exact built-in types, or `TypeError` / `ValueError` naming the place of what JSON has no
-    canonical form for. Members of a `StrEnum` become their strings; `replace(text, path)` gives the value that
+    canonical form for. Members of a `StrEnum` become their strings; `replace(commitment, path)` gives the value that
     stands in for a `Commitment`. What needs no change is returned as it is, not copied: this runs for every
     event, and most events are plain already."""
     kind = type(value)
@@ -62,7 +62,7 @@ def plain(value: Any, path: Path = (), replace: Replace | None = None) -> Any:
     if isinstance(value, str):
         return str.__str__(value)
     if kind is Commitment and replace is not None:
-        return replace(value.text, path)
+        return replace(value, path)
     if kind is float:
         raise TypeError(f"an audit event holds a float at `{pointer(path)}`: write it in millionths")
     raise TypeError(f"an audit event holds a `{kind.__name__}` at `{pointer(path)}`: give a JSON value")

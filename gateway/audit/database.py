@@ -7,13 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.audit.commitment import SALT_BYTES
 from gateway.audit.entry import EMPTY, Chained, Salt, Tip
 from gateway.audit.row import Row
 from gateway.domain.errors import AuditUnavailable
 
 SCHEMA_VERSION: Final = 1
+DESTROYED_SALT: Final = bytes(SALT_BYTES)
+"""What stands in place of a salt that was destroyed."""
+
 _APPLICATION_ID: Final = 1635083380  # "audt" in ASCII
 
+# Salts lie in rows that are only appended, and so never move: what overwrites one leaves no copy of it in the file.
 # `open_intents` holds the exchanges that have an intent and no end yet. It can be recomputed from `events`, and
 # the verifier does; triggers keep it, so that no extra statement is needed and no writer can forget it.
 _SCHEMA: Final = """
@@ -23,7 +28,7 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_request ON events (request) WHERE request <> '';
 CREATE TABLE salts (event_id TEXT NOT NULL, path TEXT NOT NULL, salt BLOB NOT NULL, PRIMARY KEY (event_id, path))
-  STRICT, WITHOUT ROWID;
+  STRICT;
 CREATE TABLE open_intents (request TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TRIGGER intent_opens AFTER INSERT ON events WHEN new.type = 'intent' BEGIN
   INSERT OR IGNORE INTO open_intents VALUES (new.request, new.seq);
@@ -91,6 +96,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         _require_wal(db, path)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = ON")
+        db.execute("PRAGMA secure_delete = ON")  # a page that grows into two leaves no copy of its salts behind
         _create_or_check(db, path)
         db.execute("PRAGMA busy_timeout = 0")
     except BaseException:
@@ -154,7 +160,7 @@ def sync_folder(folder: Path) -> None:
 def salt_of(db: sqlite3.Connection, event_id: str, path: str) -> Salt | None:
     """The salt of a commitment, or `None` once it is destroyed."""
     row = db.execute("SELECT salt FROM salts WHERE event_id = ? AND path = ?", (event_id, path)).fetchone()
-    return Salt(event_id, path, row[0]) if row else None
+    return Salt(event_id, path, row[0]) if row and row[0] != DESTROYED_SALT else None
 
 
 def _columns(event: Chained) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.audit import database
-from gateway.audit.entry import timestamp
+from gateway.audit.entry import VERSION, timestamp
 from gateway.audit.progress import Progress, fits
 from gateway.audit.row import Row
 from gateway.audit.search_terms import Facet, Found, facets_of
@@ -194,6 +194,12 @@ class AuditReader:
             raise AuditUnavailable(
                 f"event {row.seq} of the audit log `{self._path}` is damaged: run `gateway audit verify`"
             ) from None
+        if members.get("v") != VERSION:
+            raise AuditUnavailable(
+                f"event {row.seq} of the audit log `{self._path}` has a version that this gateway does not know: use a "
+                "newer gateway",
+                code="event_version_unknown",
+            )
         return Event(seq=row.seq, hash=row.hash.hex(), members=members, body=row.body)
 
 

@@ -18,6 +18,7 @@ class EventType(StrEnum):
     STREAM_CLOSE = "stream.close"
     REJECTED = "rejected"  # a request that failed before it had an intent: bad body, bad key, over a limit
     CASE_OPENED = "case.opened"
+    CASE_DRILL_OPENED = "case.drill_opened"  # a case that measures the review: known answer, or a blind second look
     CASE_CLAIMED = "case.claimed"
     CASE_RELEASED = "case.released"  # back to the queue: handed back, or the lease ended
     CASE_ASKED = "case.asked"
@@ -34,10 +35,13 @@ class EventType(StrEnum):
     CASE_REDELIVERED = "case.redelivered"
     CASE_APPEALED = "case.appealed"
     CASE_BREAK_GLASS = "case.break_glass"
+    CASE_POST_REVIEWED = "case.post_reviewed"  # another person looked at a broken glass
     CASE_CLOSED = "case.closed"
+    REVIEW_ALARM = "review.alarm"  # a reviewer approves nearly all, faster than anybody reads
     CASE_CONFLICT = "case.conflict"  # the transition recorded for this revision lost a race and did not happen
     FEEDBACK = "feedback"
     POLICY_ACTIVATE = "policy.activate"
+    POLICY_REJECTED = "policy.rejected"  # changed files that did not come into force; once per node and content
     KEY_CREATED = "admin.key_created"
     KEY_REVOKED = "admin.key_revoked"
     CONSOLE_SIGNED_IN = "admin.console_signed_in"

@@ -89,6 +89,11 @@ class AnswerRelease:
         return "\n".join(choice.content for _, choice in sorted(self._choices.items()))
 
     @property
+    def candidate_content(self) -> str:
+        """The content of all choices as the model gave it, as far as it was taken in."""
+        return "\n".join(choice.raw for _, choice in sorted(self._choices.items()))
+
+    @property
     def all_stopped(self) -> bool:
         """Whether nothing the model may still say can be released."""
         return bool(self._choices) and all(choice.stopped for choice in self._choices.values())
@@ -127,7 +132,7 @@ class _Choice:
         self._calls = ToolCallAssembly()
         self._logprobs = LogprobQueue()
         self._closed = False
-        self._raw = ""
+        self.raw = ""
         self._open: dict[Address, TextRelease] = {}
         self.texts: list[TextRelease] = []
         self.call_verdicts: list[Verdict] = []
@@ -155,7 +160,7 @@ class _Choice:
         for address, text in message_texts(message):
             release = self._text(address)
             if address == CONTENT:
-                self._raw = text
+                self.raw = text
             released = await release.whole(text)
             edits[address] = released.text
             if address == CONTENT:
@@ -202,7 +207,7 @@ class _Choice:
                     return pieces
             release = self._text(address)
             if address == CONTENT:
-                self._raw += text
+                self.raw += text
             released = await release.feed(text)
             edits[address] = released.text
             released_any = released_any or bool(released.text)
@@ -301,7 +306,7 @@ class _Choice:
         return {**choice, "message": message, "logprobs": None, "finish_reason": CONTENT_FILTER}
 
     async def _notice(self, verdict: Verdict) -> str:
-        notice = await self._plan.on_stop(verdict, self._raw)
+        notice = await self._plan.on_stop(verdict, self.raw)
         notice = f"\n\n{notice}" if self.content else notice
         self.content += notice
         return notice

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from gateway.__main__ import cli
+from gateway.audit.schema import dictionary, event_schema
 from gateway.edge.openapi import openapi_document
 from gateway.policy.json_schema import policy_schema
 from gateway.settings import settings_reference
@@ -54,6 +55,8 @@ SECTIONS: dict[str, Callable[[], str]] = {"commands": commands}
 FILES: dict[str, Callable[[], str]] = {
     "gateway/settings/REFERENCE.md": settings_file,
     "policies/policy.schema.json": schema_file,
+    "gateway/audit/EVENTS.md": dictionary,
+    "gateway/audit/events.schema.json": lambda: json.dumps(event_schema(), indent=2, ensure_ascii=False) + "\n",
     "gateway/edge/openapi.json": lambda: json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n",
 }
 DOCUMENTS = ("README.md",)

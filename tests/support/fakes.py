@@ -24,6 +24,7 @@ from gateway.domain.verdict import (
 )
 from gateway.domain.vocabulary import Effect, Phase, RedactOperator, RuleStatus, SignalStatus, strictest
 from gateway.upstream.embeddings import EmbeddingReply, EmbeddingRequest
+from support.declared import check_draft
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 DIGEST = "sha256:" + "0" * 64
@@ -147,6 +148,7 @@ class FakeAudit:
         await asyncio.sleep(0)
         if draft.type is self.fail_on:
             raise AuditUnavailable("the audit log cannot be written: test")
+        check_draft(draft)
         self.drafts.append(draft)
         self.trace.append(f"audit:{draft.type.value}")
         return Receipt(seq=len(self.drafts), id=str(len(self.drafts)), hash="0" * 64)

@@ -16,7 +16,8 @@ from aiohttp import web
 from gateway.app import Application
 from gateway.identity.key_store import KeyStore
 from gateway.settings import Settings
-from gateway.settings.folder import IDENTITY_FILE
+from gateway.settings.folder import AUDIT_FILE, IDENTITY_FILE
+from support.declared import check_log
 
 
 def free_port() -> int:
@@ -96,6 +97,7 @@ def running_gateway(settings: Settings) -> Iterator[RunningGateway]:
     finally:
         server.should_exit = True
         thread.join(20)
+        check_log(settings.data_dir / AUDIT_FILE)
 
 
 class ModelServer:

@@ -1,0 +1,195 @@
+"""Events of running the gateway: policies, keys, people, sources, the log itself, and what is read or destroyed."""
+
+from typing import Annotated, Literal
+
+from gateway.audit.schema.envelope import Envelope
+from gateway.audit.schema.members import (
+    Acknowledged,
+    Committed,
+    Count,
+    Hash,
+    NamedCheckpoint,
+    Operator,
+    PolicyChange,
+    PolicyFault,
+    PolicySource,
+    about,
+)
+
+
+class PolicyActivated(Envelope, frozen=True, kw_only=True):
+    """Policies came into force."""
+
+    policy: Annotated[str, about("their digest")]
+    edition: Annotated[str, about("digest of the files they were read from")] = ""
+    rules: Annotated[Count, about("how many rules they are")]
+    sources: Annotated[list[PolicySource], about("policy sets they come from")]
+    cause: Annotated[str, about("why now")]
+    approved_by: Annotated[list[str], about("who signed them")] = []
+    previous: Annotated[str, about("digest of those before; empty where nothing changed")] = ""
+    changed: Annotated[Count, about("how many differences to those before there are")] = 0
+    changes: Annotated[list[PolicyChange], about("the first of them")] = []
+
+
+class PolicyRejected(Envelope, frozen=True, kw_only=True):
+    """Changed policy files did not come into force."""
+
+    edition: Annotated[str, about("digest of the files")]
+    policy: Annotated[str, about("digest of the policies that stay in force")]
+    code: Annotated[str, about("why not")]
+    faulty: Annotated[Count, about("how many faults the files have")]
+    faults: Annotated[list[PolicyFault], about("the first of them")]
+
+
+class KeyChanged(Envelope, frozen=True, kw_only=True):
+    """An API key was made or revoked."""
+
+    key: Annotated[str, about("public id of the key")]
+    user: Annotated[Committed | None, about("whose it is")] = None
+    label: Annotated[Committed | None, about("what it is for")] = None
+    groups: Annotated[list[str], about("access groups")] = []
+    roles: Annotated[list[str], about("roles in the gateway's own interfaces")] = []
+    models: Annotated[list[str], about("models it may name; `*` for all")] = []
+    requests_per_minute: Annotated[Count, about("its own rate, 0 for the configured one")] = 0
+    expires: Annotated[str, about("when it ends; empty for never")] = ""
+
+
+class ConsoleSignedIn(Envelope, frozen=True, kw_only=True):
+    """Someone signed in to the console; written before the session opened."""
+
+    account: Annotated[Committed, about("the account")]
+    by: Annotated[str, about("`password` or `oidc`")]
+    roles: Annotated[list[str], about("roles of the session")]
+    tenants: Annotated[list[str], about("tenants that it may see")]
+
+
+class ConsoleSignedOut(Envelope, frozen=True, kw_only=True):
+    """A session of the console ended."""
+
+    account: Annotated[Committed, about("the account")]
+
+
+class ConsoleSignInFailed(Envelope, frozen=True, kw_only=True):
+    """Somebody was not let in to the console."""
+
+    account: Annotated[Committed, about("what was typed as the account")]
+    code: Annotated[str, about("why not")]
+
+
+class ConsoleAccountChanged(Envelope, frozen=True, kw_only=True):
+    """An account of the console was made or changed."""
+
+    change: Annotated[str, about("what was done")]
+    account: Annotated[Committed, about("the account")]
+    roles: Annotated[list[str], about("its roles from now on")]
+    tenants: Annotated[list[str], about("the tenants that it may see from now on")]
+
+
+class Ingested(Envelope, frozen=True, kw_only=True):
+    """The index of a tenant changed."""
+
+    store: Annotated[str, about("kind of store")]
+    added: Annotated[Count, about("documents that are new")]
+    changed: Annotated[Count, about("documents with new content")]
+    unchanged: Annotated[Count, about("documents that stayed")]
+    removed: Annotated[Count, about("documents that went")]
+    passages: Annotated[Count, about("passages that were embedded")]
+    embedder: Annotated[str, about("embedding model and version")]
+    chunker: Annotated[str, about("how documents are cut")]
+    index_rev_before: Annotated[str, about("revision of the index before; empty for none")]
+    index_rev: Annotated[str, about("revision of the index after")]
+
+
+class BodyRead(Envelope, frozen=True, kw_only=True):
+    """Someone opened a kept text of an exchange; written before it was shown."""
+
+    event: Annotated[str, about("id of the event that names the text")]
+    field: Annotated[str, about("which text of it")]
+    key: Annotated[str, about("the data key it was encrypted with")]
+    reason: Annotated[str, about("why")]
+
+
+class Erased(Envelope, frozen=True, kw_only=True):
+    """What one caller left in the trail is destroyed: before (`begun`) and after (`done`, `incomplete`). `principal`
+    is who had it done."""
+
+    erasure: Annotated[str, about("id of the erasure; its events share it")]
+    stage: Annotated[Literal["begun", "done", "incomplete"], about("before, after, or after a part that failed")]
+    subject: Annotated[str, about("pseudonym of the caller who is erased")]
+    reason: Annotated[str, about("why: a code, a ticket or a few plain words")]
+    keys: Annotated[list[str], about("data keys that are destroyed, and with them the texts")] = []
+    exchanges: Annotated[Count, about("exchanges of the caller")] = 0
+    acknowledged: Annotated[list[Acknowledged], about("what each place that could hold something answers")] = []
+
+
+class HoldSet(Envelope, frozen=True, kw_only=True):
+    """A legal hold: nothing it covers is erased or purged. `principal` is who set it."""
+
+    hold: Annotated[str, about("id of the hold")]
+    subject: Annotated[str, about("pseudonym of the caller it covers; empty for the whole tenant")]
+    reason: Annotated[str, about("why: a code, a ticket or a few plain words")]
+
+
+class HoldCleared(Envelope, frozen=True, kw_only=True):
+    """A legal hold ended; `principal` is who cleared it, another person than who set it."""
+
+    hold: Annotated[str, about("id of the hold")]
+    subject: Annotated[str, about("pseudonym of the caller it covered; empty for the whole tenant")]
+    reason: Annotated[str, about("why: a code, a ticket or a few plain words")]
+    set_by: Annotated[str, about("who had set it")]
+
+
+class Purged(Envelope, frozen=True, kw_only=True):
+    """Texts whose time was over are destroyed: before (`begun`) and after."""
+
+    purge: Annotated[str, about("id of the purge; its events share it")]
+    stage: Annotated[Literal["begun", "done", "incomplete"], about("before, after, or after a part that failed")]
+    before: Annotated[str, about("all of the app that is older than this")]
+    days: Annotated[int, about("days that the app's class keeps", unit="days")]
+    keys: Annotated[Count, about("data keys that are destroyed")]
+    keys_digest: Annotated[Hash, about("SHA-256 of their ids, sorted, each followed by a line feed")]
+    held: Annotated[Count, about("data keys that a legal hold keeps")]
+    texts: Annotated[Count, about("encrypted texts that were deleted")] = 0
+    salts: Annotated[Count, about("salts of commitments that were destroyed")] = 0
+
+
+class KeysRotated(Envelope, frozen=True, kw_only=True):
+    """Data keys were wrapped anew."""
+
+    wrapped_by: Annotated[str, about("the wrapping key in use")]
+    rotated: Annotated[Count, about("data keys that it now wraps")]
+    failed: Annotated[Count, about("data keys that could not be unwrapped")]
+
+
+class BrokenGlass(Envelope, frozen=True, kw_only=True):
+    """Two people accepted a log that its last signed checkpoint does not fit."""
+
+    operators: Annotated[list[Operator], about("who")]
+    reason: Annotated[str, about("code of the reason")]
+    checkpoint: Annotated[NamedCheckpoint, about("what is accepted as lost")]
+
+
+class LogBoot(Envelope, frozen=True, kw_only=True):
+    """A process began to append."""
+
+    after_seq: Annotated[Count, about("place of the last event before")]
+    checked: Annotated[Count, about("how many events were checked link by link")]
+
+
+class LogRecovered(Envelope, frozen=True, kw_only=True):
+    """Exchanges that a crash had cut off were given their outcome."""
+
+    exchanges: Annotated[Count, about("how many")]
+    first_seq: Annotated[int, about("place of the first of their intents")]
+    last_seq: Annotated[int, about("place of the last of their intents")]
+
+
+class LogStopped(Envelope, frozen=True, kw_only=True):
+    """The writer gave up."""
+
+    reason: Annotated[str, about("code")]
+    unwritten: Annotated[Count, about("events that were lost with it; nobody was told that they are durable")]
+
+
+class Heartbeat(Envelope, frozen=True, kw_only=True):
+    """A node that has nothing else to say lives."""
