@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from litestar import Litestar, asgi
+from litestar.exceptions import NotFoundException
 from litestar.handlers import ASGIRouteHandler
-from litestar.types import LifeSpanScope, Receive, Scope, Send
+from litestar.types import ASGIApp, LifeSpanScope, Receive, Scope, Send
 from msgspec import Struct, structs
 
+from gateway.assembly.console import ConsoleNeeds, build_console
+from gateway.assembly.policies import PolicyWorkshop, open_policies
 from gateway.audit.boot import Accept
 from gateway.audit.log import SqliteAuditLog
 from gateway.audit.read import AuditReader, Filter
@@ -32,7 +35,6 @@ from gateway.cases import (
     WebhookCaller,
 )
 from gateway.cases.case import Case, CaseContent
-from gateway.detectors import build_detectors, growth_index, installed_signals
 from gateway.domain.errors import ConfigurationError, GatewayError
 from gateway.domain.event import EventDraft, EventType, Receipt
 from gateway.domain.ports import Admission, Embedder
@@ -47,16 +49,13 @@ from gateway.edge.health import Health, HealthWire
 from gateway.edge.openai import OpenAiWire
 from gateway.edge.openapi import OpenApiWire
 from gateway.escalation import facts_of
-from gateway.exchange import Ports, Rulebook
+from gateway.exchange import Ports
 from gateway.identity.authenticator import KeyAuthenticator
 from gateway.identity.key_store import KeyStore
-from gateway.inspection.inspector import Inspector
 from gateway.limits.local import LocalAdmission
 from gateway.limits.shared import RedisAdmission
 from gateway.logs import configure_logging
 from gateway.pipeline import Pipeline
-from gateway.policy.bundle import Bundle
-from gateway.policy.load import load_bundle
 from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.embedding import CachingEmbedder, MiniLmEmbedder
 from gateway.retrieval.retriever import PassageRetriever
@@ -80,7 +79,13 @@ class Gateway(Struct, frozen=True, kw_only=True):
     feedback: FeedbackWire
     health: HealthWire
     openapi: OpenApiWire
+    console: ASGIApp | None
     closing: AsyncExitStack
+
+
+async def no_such_route(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """What stands where the settings leave something out."""
+    raise NotFoundException
 
 
 async def start(settings: Settings, environ: Mapping[str, str]) -> Gateway:
@@ -98,17 +103,10 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     master = MasterKey.load_or_create(data / MASTER_KEY_FILE)
     audit = open_audit(settings)
     closing.callback(audit.close)
-    bundle = load_bundle(settings.policies, signals=installed_signals(settings.inspection), now=utc_now())
     embedder = CachingEmbedder(MiniLmEmbedder())
-    detectors = build_detectors(bundle, settings.inspection, lambda: embedder)
-    inspector = Inspector(
-        detectors,
-        threads=settings.inspection.threads,
-        cache_bytes=settings.inspection.cache_bytes,
-        cache_key=master.derive(Purpose.INSPECTION_CACHE),
-        clock_us=_monotonic_us,
-    )
-    closing.callback(inspector.close)
+    cache_key = master.derive(Purpose.INSPECTION_CACHE)
+    workshop = PolicyWorkshop(settings, embedder=embedder, cache_key=cache_key, now=utc_now, clock_us=_monotonic_us)
+    policies = await open_policies(workshop, settings, data, audit, closing)
     store = open_store(settings, environ, embedder)
     closing.push_async_callback(store.close)
     if settings.retrieval.store != "off":
@@ -126,10 +124,8 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     webhooks = _webhooks(settings, environ)
     transitions = Transitions(case_store, audit, clock=utc_now, announce=Announcer(webhooks, random_id))
     desk = AuditedCaseDesk(case_store, audit, transitions, key=case_key, ids=random_id, clock=utc_now)
-    await audit.append(_activated(bundle))
-    rulebook = Rulebook(policy=bundle, inspector=inspector, growth=growth_index(bundle, detectors))
     ports = Ports(
-        rulebook=lambda: rulebook,
+        rulebook=policies.rulebook,
         audit=audit,
         cases=desk,
         retriever=PassageRetriever(
@@ -162,6 +158,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         judge_edit=_edit_judge(pipeline),
         key=case_key,
         lease=timedelta(seconds=settings.cases.lease_s),
+        clock=utc_now,
     )
     clock = _case_clock(settings, case_store, transitions, webhooks)
     clock.start()
@@ -170,8 +167,22 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         openai=openai,
         cases=CasesWire(door, case_store, desk=desk, review=review, openai=openai, key=case_key),
         feedback=FeedbackWire(door, audit, _asked(data / AUDIT_FILE)),
-        health=HealthWire(lambda: Health(audit=audit.healthy)),
+        health=HealthWire(lambda: Health(audit=audit.healthy, policy=policies.state())),
         openapi=OpenApiWire(door),
+        console=build_console(
+            ConsoleNeeds(
+                settings=settings,
+                environ=environ,
+                master=master,
+                audit=audit,
+                cases=case_store,
+                review=review,
+                rulebook=policies.rulebook,
+                clock=utc_now,
+                clock_us=_monotonic_us,
+            ),
+            closing,
+        ),
         closing=closing,
     )
 
@@ -244,6 +255,7 @@ def _routes() -> list[ASGIRouteHandler]:
         route("/openapi.json", lambda gateway: gateway.openapi.document),
         route("/health/live", lambda gateway: gateway.health.live),
         route("/health/ready", lambda gateway: gateway.health.ready),
+        route("/console", lambda gateway: gateway.console or no_such_route, is_mount=True),
     ]
 
 
@@ -423,11 +435,3 @@ def _admission(settings: Settings, environ: Mapping[str, str], closing: AsyncExi
 
 def _secret(reference: str, environ: Mapping[str, str]) -> Secret | None:
     return resolve_secret(reference, environ) if reference else None
-
-
-def _activated(bundle: Bundle) -> EventDraft:
-    sources = [{"set": source.name, "rules": len(source.set.rules)} for source in bundle.sources]
-    return EventDraft(
-        type=EventType.POLICY_ACTIVATE,
-        body={"policy": bundle.digest, "rules": len(bundle.rules), "sources": sources, "cause": "start"},
-    )

@@ -3,10 +3,11 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from gateway.detectors import build_detectors
+from gateway.domain.ports import Detector
 from gateway.domain.segment import Segment
 from gateway.domain.verdict import Evidence, FieldValue, Verdict
 from gateway.domain.vocabulary import Phase, Provenance
@@ -26,10 +27,15 @@ _EMPTY: Mapping[FieldType, FieldValue] = {
 }
 
 
-def converse(bundle: Bundle, settings: InspectionSettings) -> tuple[ConversationResult, ...]:
-    """Every conversation of the bundle, judged by the detectors that serving uses. Loads models; blocks."""
+def converse(
+    bundle: Bundle, settings: InspectionSettings, detectors: Sequence[Detector] | None = None
+) -> tuple[ConversationResult, ...]:
+    """Every conversation of the bundle, judged by the detectors that serving uses: those given, else fresh ones, which
+    loads models. Blocks; not to be called where an event loop runs."""
+    if detectors is None:
+        detectors = build_detectors(bundle, settings, lambda: CachingEmbedder(MiniLmEmbedder()))
     inspector = Inspector(
-        build_detectors(bundle, settings, lambda: CachingEmbedder(MiniLmEmbedder())),
+        detectors,
         threads=settings.threads,
         cache_bytes=settings.cache_bytes,
         cache_key=secrets.token_bytes(32),

@@ -20,12 +20,23 @@ from gateway.upstream.embeddings import Embeddings
 from gateway.wire.chat import Prompt
 
 
+class Candidate(Struct, frozen=True, kw_only=True):
+    """Policies that are evaluated beside those in force and never enforced. `inspector` has all detectors that they
+    need; `own` names those that differ from the detectors in force."""
+
+    policy: Policy
+    inspector: Inspecting
+    own: frozenset[str]
+    timeout_s: float  # an exchange waits no longer for detectors that only the candidate needs
+
+
 class Rulebook(Struct, frozen=True, kw_only=True):
     """What judges texts. A change of policies replaces it as a whole, so that no exchange is judged by a mixture."""
 
     policy: Policy
     inspector: Inspecting  # runs the detectors that the policy needs
     growth: GrowthIndex  # of the same detectors
+    candidate: Candidate | None = None
 
 
 class Ports(Struct, frozen=True, kw_only=True):

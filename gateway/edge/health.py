@@ -7,21 +7,36 @@ from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
 from gateway.domain.errors import RequestError
+from gateway.domain.model import Body
 from gateway.edge.asgi import send_json
 from gateway.edge.errors import error_reply
+from gateway.rollout.rollout import PolicyState
 
 _METHODS: Final = ("GET", "HEAD")
 _ALLOW: Final = ", ".join(_METHODS)
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """What must be true for the gateway to answer at all."""
+    """What must be true for the gateway to answer at all, and which policies are in force: stale ones still judge."""
 
     audit: bool
+    policy: PolicyState
 
     @property
     def ready(self) -> bool:
         return self.audit
+
+    def policy_body(self) -> Body:
+        """The state of the policies, as it is told to anyone: digests, codes and places."""
+        policy = self.policy
+        body: Body = {"state": "stale" if policy.stale else "current", "digest": policy.digest}
+        if policy.error:
+            body["error"] = policy.error
+        if policy.candidate:
+            body["candidate"] = {"digest": policy.candidate}
+        if policy.candidate_error:
+            body["candidate"] = {"error": policy.candidate_error}
+        return body
 
 
 class HealthWire:
@@ -37,12 +52,16 @@ class HealthWire:
         await send_json(send, 200, {}, {"status": "ok"})
 
     async def ready(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Requests can be served: the audit log takes events."""
+        """Requests can be served: the audit log takes events. Which policies judge them is told as well."""
         if await _refused(scope, send):
             return
         health = self._health()
         status = 200 if health.ready else 503
-        body = {"status": "ok" if health.ready else "unavailable", "checks": {"audit": health.audit}}
+        body = {
+            "status": "ok" if health.ready else "unavailable",
+            "checks": {"audit": health.audit},
+            "policy": health.policy_body(),
+        }
         await send_json(send, status, {}, body)
 
 

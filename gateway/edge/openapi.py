@@ -169,7 +169,25 @@ _LIST: Final = {
     "required": ["object", "data"],
     "properties": {"object": {"const": "list"}, "data": {"type": "array"}},
 }
-_HEALTH: Final = {"type": "object", "required": ["status"], "properties": {"status": _STRING}}
+_HEALTH: Final = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": _STRING,
+        "checks": {"type": "object", "additionalProperties": {"type": "boolean"}},
+        "policy": {
+            "type": "object",
+            "description": "what is in force; `stale` says that newer files could not come into force",
+            "required": ["state", "digest"],
+            "properties": {
+                "state": {"enum": ["current", "stale"]},
+                "digest": _STRING,
+                "error": {**_STRING, "description": "code and place of what keeps newer files out of force"},
+                "candidate": {"type": "object", "description": "policies evaluated beside them"},
+            },
+        },
+    },
+}
 
 
 def openapi_document() -> Body:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from copy import copy
+from functools import lru_cache, partial
 from typing import Final
 
 from msgspec import Struct
@@ -53,14 +54,26 @@ class Inspector:
     ) -> None:
         self._cache = ScanCache(cache_bytes, cache_key)
         self._clock_us = clock_us
-        self._lanes: dict[str, Lane] = {}
+        self._open = partial(Lane, cache=self._cache, threads=threads, waiting_limit=waiting_limit, clock_us=clock_us)
+        self._install(detectors, {})
+
+    def with_detectors(self, detectors: Sequence[Detector]) -> "Inspector":
+        """An inspector of these detectors with this one's cache. A detector that both have keeps its threads and the
+        scans it is at. The threads of one that only this inspector has end with the last reference to it."""
+        other = copy(self)
+        other._install(detectors, self._lanes)  # noqa: SLF001 -- its own class
+        return other
+
+    def _install(self, detectors: Sequence[Detector], known: Mapping[str, Lane]) -> None:
+        lanes: dict[str, Lane] = {}
         for detector in detectors:
-            if detector.name in self._lanes:
+            if detector.name in lanes:
                 raise ConfigurationError(f"two detectors are named `{detector.name}`: rename one")
-            self._lanes[detector.name] = Lane(
-                detector, cache=self._cache, threads=threads, waiting_limit=waiting_limit, clock_us=clock_us
-            )
-        self._crew = lru_cache(maxsize=_CREWS)(self._choose)
+            lane = known.get(detector.name)
+            lanes[detector.name] = lane if lane is not None and lane.detector is detector else self._open(detector)
+        self._lanes = lanes
+        # Of the lanes alone, not of this object: nothing then refers to itself, and what is replaced goes at once.
+        self._crew = lru_cache(maxsize=_CREWS)(partial(_choose, lanes))
 
     @property
     def detectors(self) -> Mapping[str, Detector]:
@@ -104,12 +117,6 @@ class Inspector:
         for lane in self._lanes.values():
             lane.close()
 
-    def _choose(self, detectors: frozenset[str]) -> "_Crew":
-        # Thread detectors first: they work while the inline ones hold the loop.
-        lanes = [lane for name in detectors if (lane := self._lanes.get(name)) is not None]
-        lanes.sort(key=lambda lane: (lane.detector.placement is Placement.INLINE, lane.detector.name))
-        return _Crew(tuple(lanes), tuple(name for name in sorted(detectors) if name not in self._lanes))
-
     def _ask(
         self, lane: Lane, segments: Sequence[Segment], distinct: Mapping[bytes, str], *, keep: bool
     ) -> "_Question":
@@ -146,6 +153,13 @@ class _Question(Struct):
             cached=len(digests) - sum(map(self.asked.missing.__contains__, digests)),
             scanned=self.asked.scanned,
         )
+
+
+def _choose(installed: Mapping[str, Lane], detectors: frozenset[str]) -> _Crew:
+    # Thread detectors first: they work while the inline ones hold the loop.
+    lanes = [lane for name in detectors if (lane := installed.get(name)) is not None]
+    lanes.sort(key=lambda lane: (lane.detector.placement is Placement.INLINE, lane.detector.name))
+    return _Crew(tuple(lanes), tuple(name for name in sorted(detectors) if name not in installed))
 
 
 def _join_user_turns(segments: Sequence[Segment], turns: int) -> str | None:

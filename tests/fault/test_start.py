@@ -178,4 +178,7 @@ def test_a_log_whose_tail_was_altered_serves_nobody(make_config, tmp_path) -> No
 def test_settings_of_the_tests_are_sound(tmp_path) -> None:
     """The faults above are what was planted, not what the tests' own files hold."""
     with served(write_config(tmp_path, data_dir=tmp_path / "data", policies=[FAST_POLICIES])) as gateway:
-        assert gateway.ready() == (200, {"status": "ok", "checks": {"audit": True}})
+        status, body = gateway.ready()
+        assert (status, body["status"], body["checks"]) == (200, "ok", {"audit": True})
+        assert body["policy"].keys() == {"state", "digest"}
+        assert body["policy"]["state"] == "current"

@@ -1,13 +1,13 @@
 """Kinds that policies may name: exactly what the detectors of this installation report."""
 
 import pytest
+from rollout_texts import NOW, write_set
 
 from gateway.detectors import installed_kinds, installed_signals
 from gateway.domain.errors import FaultsFound
 from gateway.domain.vocabulary import SignalType
 from gateway.policy import load_bundle
 from gateway.settings import InspectionSettings
-from rollout_texts import NOW, write_set
 from rules.pii.presidio import _RECOGNIZERS
 from rules.secrets.detector import SecretDetector
 
