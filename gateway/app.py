@@ -17,11 +17,13 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import ASGIApp, LifeSpanScope, Receive, Scope, Send
 from msgspec import Struct, structs
 
+from gateway.assembly.audit import follow_audit
 from gateway.assembly.console import ConsoleNeeds, build_console
 from gateway.assembly.policies import PolicyWorkshop, open_policies
 from gateway.audit.boot import Accept
 from gateway.audit.log import SqliteAuditLog
 from gateway.audit.read import AuditReader, Filter
+from gateway.audit.text_tag import TextTags
 from gateway.cases import (
     Announcer,
     AuditedCaseDesk,
@@ -163,6 +165,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     clock = _case_clock(settings, case_store, transitions, webhooks)
     clock.start()
     closing.push_async_callback(clock.stop)
+    follow_audit(settings, audit, closing, clock=utc_now)
     return Gateway(
         openai=openai,
         cases=CasesWire(door, case_store, desk=desk, review=review, openai=openai, key=case_key),
@@ -269,8 +272,9 @@ def from_environment() -> Application:
 def open_audit(settings: Settings, accept: Accept | None = None) -> SqliteAuditLog:
     """This node's audit log. Raises `AuditUnavailable`, and `ConfigurationError` for a folder that cannot be. A log
     that its last signed checkpoint does not fit opens only with `accept`."""
+    folder = _data_folder(settings)
     return SqliteAuditLog.open(
-        _data_folder(settings) / AUDIT_FILE,
+        folder / AUDIT_FILE,
         log_name=settings.audit.log_name,
         group_max_events=settings.audit.group_max_events,
         append_timeout_s=settings.audit.append_timeout_s,
@@ -279,6 +283,7 @@ def open_audit(settings: Settings, accept: Accept | None = None) -> SqliteAuditL
         ids=ascending_id,
         salts=lambda: os.urandom(_SALT_BYTES),
         accept=accept,
+        tags=TextTags(MasterKey.load_or_create(folder / MASTER_KEY_FILE).derive(Purpose.TEXT_TAG)),
     )
 
 

@@ -65,7 +65,8 @@ class Course(Struct, frozen=True, kw_only=True):
     `lifts` are `phase:rule` that an earlier approval had lifted when the case opened. `delivery` is the exchange that
     consumed the approval. `review_by` is when a break-glass approval must have been looked at, `post_review` what came
     of it (`upheld`, `contested`). `barred` are who may not decide because rules or exceptions of the case are theirs:
-    persons, and `group:` with a group's name. `whole` says that the held answer is kept with its tool calls.
+    persons, and `group:` with a group's name. `whole` says that the held answer is kept with all its choices and tool
+    calls. `decided` is when it was last decided or delivered, from which the time to appeal counts.
     """
 
     person: str = ""
@@ -85,6 +86,7 @@ class Course(Struct, frozen=True, kw_only=True):
     post_review: str = ""
     barred: tuple[str, ...] = ()
     whole: bool = False
+    decided: datetime | None = None
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -139,6 +141,7 @@ class CaseContent(Struct, frozen=True, kw_only=True):
     passages: tuple[SealedPassage, ...]
     request: str = ""
     fields: dict[str, bool | int | str | tuple[str, ...]] = {}
+    completion: str = ""  # the whole held answer as the model gave it (JSON), with all choices and tool calls
 
     def __repr__(self) -> str:
         return f"CaseContent({outline(self.question)}, {outline(self.candidate)}, {len(self.passages)} passages)"

@@ -1,11 +1,12 @@
 """Takes in escalations and gives approvals out (port `CaseDesk`): the audit event first, then the case."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from gateway.cases import machine
 from gateway.cases.case import Case, CaseContent, CaseState, SealedPassage, is_requester
+from gateway.cases.drill import is_drill
 from gateway.cases.machine import Actor
 from gateway.cases.store import CaseStore, CaseText
 from gateway.cases.terms import new_case, person_of, rebound
@@ -24,7 +25,7 @@ EDIT = "edit"
 
 class AuditedCaseDesk:
     """Opens cases and delivers approved ones. `key` is the 32-byte key for `Purpose.CASE_BINDING`; `ids` gives
-    unique, unguessable ids: an id is what a client polls with.
+    unique, unguessable ids: an id is what a client polls with. `teams` as in `new_case`.
 
     When the same request comes twice at the same moment, one case is stored and both callers get it; the log may
     then hold a `case.opened` of a case that never came to be, and names the real one in the exchange's outcome.
@@ -39,6 +40,7 @@ class AuditedCaseDesk:
         key: bytes,
         ids: Callable[[], str],
         clock: Callable[[], datetime],
+        teams: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self._store = store
         self._audit = audit
@@ -46,6 +48,7 @@ class AuditedCaseDesk:
         self._key = key
         self._ids = ids
         self._clock = clock
+        self._teams = teams or {}
         self._consuming = asyncio.Lock()  # so that of racing requests here all but the first find the answer
 
     async def open_case(self, draft: CaseDraft) -> CaseReceipt:
@@ -53,8 +56,8 @@ class AuditedCaseDesk:
         found = await self._store.find_undecided(draft.fingerprint)
         if found is not None:
             return _receipt(found, existing=True)
-        case = new_case(f"case_{self._ids()}", draft, self._key)
-        await self._audit.append(_opened(case))
+        case = new_case(f"case_{self._ids()}", draft, self._key, teams=self._teams)
+        await self._audit.append(opened(case))
         notices = tuple(self._transitions.announce(case, EventType.CASE_OPENED, case.opened))
         stored = await self._store.add(case, draft, notices=notices)
         return _receipt(stored.case, existing=stored.existing)
@@ -69,12 +72,26 @@ class AuditedCaseDesk:
         if found.state not in _GRANTED and not (found.course.delivery and delivered is not None):
             message = f"the case is `{found.state.value}`: poll it until it is approved"
             raise RequestError(message, code="case_not_approved", status=409)
+        if is_drill(found, self._key):  # belongs to nobody, so nobody gets this far
+            raise RequestError("there is no such case for this key", code="case_not_found", status=404)
         if found.course.delivery and delivered is None:
             raise GuardUnavailable("a case was delivered, and its answer is missing: the case store was altered")
         content = await self._store.sealed_content(found)
         if content is None:
             raise RequestError("the content of the case was erased", code="case_erased", status=410)
         return _approval(found, content, texts, delivered)
+
+    async def delivered_since(self, fingerprint: str, since: datetime) -> str:
+        """The case of this request that was delivered since then, "" if there is none: its client may have lost the
+        connection on the way."""
+        found = await self._store.find_latest(fingerprint)
+        if found is None or found.state is not CaseState.DELIVERED or found.course.decided is None:
+            return ""
+        return found.id if found.course.decided >= since else ""
+
+    async def state(self, case: str, principal: Principal) -> CaseState:
+        """What has become of the requester's own case. Raises `RequestError` (404)."""
+        return (await self._own(case, principal)).state
 
     async def requeue(
         self, approval: Approval, principal: Principal, *, reason: str, policy: str, fingerprint: str
@@ -144,6 +161,7 @@ def actor_of(case: Case, principal: Principal, key: bytes) -> Actor:
         person=person_of(principal.tenant, principal.user, key),
         ref=principal.ref,
         roles=principal.roles,
+        groups=principal.groups,
         requests=is_requester(case, principal),
     )
 
@@ -161,10 +179,11 @@ def _approval(case: Case, content: CaseContent, texts: list[CaseText], delivered
         phase=case.phase,
         expires=case.expires,
         lifts=frozenset(f"{case.phase.value}:{rule}" for rule in case.rules) | frozenset(case.course.lifts),
-        answer=candidate if case.phase is Phase.ANSWER else None,
+        answer=candidate if case.phase in (Phase.ANSWER, Phase.TOOL_CALL) else None,
         edited=edited is not None,
         passages=tuple(_passage(one) for one in content.passages),
         request=content.request,
+        completion="" if edited is not None else content.completion,
         delivered=delivered,
     )
 
@@ -191,7 +210,8 @@ def _receipt(case: Case, *, existing: bool) -> CaseReceipt:
     return CaseReceipt(id=case.id, due=case.due, expires=case.expires, existing=existing)
 
 
-def _opened(case: Case) -> EventDraft:
+def opened(case: Case) -> EventDraft:
+    """The event that a case begins with."""
     return EventDraft(
         type=EventType.CASE_OPENED,
         request=case.exchange,

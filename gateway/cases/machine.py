@@ -20,6 +20,7 @@ LEAD: Final = "admin"
 """The role that may break the glass."""
 
 _POST_REVIEW: Final = timedelta(days=1)
+_APPEAL: Final = timedelta(days=7)
 _TO_DECIDE: Final = frozenset({CaseState.IN_REVIEW, CaseState.AWAIT_SECOND, CaseState.ADJUDICATION, CaseState.APPEALED})
 OPEN: Final = frozenset({CaseState.QUEUED, CaseState.WAITING_INFO, *_TO_DECIDE} - {CaseState.APPEALED})
 """Not decided yet."""
@@ -30,11 +31,12 @@ _GRANTED: Final = frozenset({CaseState.APPROVED, CaseState.OVERTURNED, CaseState
 
 class Actor(Struct, frozen=True, kw_only=True):
     """Who moves a case. `requests` says that it is the case's requester, through the app it came from; `person` is
-    the keyed digest of the human."""
+    the keyed digest of the human, `groups` are those they belong to."""
 
     person: str
     ref: str
     roles: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
     requests: bool = False
     clock: bool = False
 
@@ -78,11 +80,24 @@ class Withdraw(Struct, frozen=True, tag="withdraw"):
 
 
 class Appeal(Struct, frozen=True, tag="appeal"):
+    """`window` is how long after the decision it may come."""
+
     reason: str
+    window: timedelta = _APPEAL
 
 
 class BreakGlass(Struct, frozen=True, tag="break_glass"):
+    """`review` is how soon another person must look at it."""
+
     reason: str
+    review: timedelta = _POST_REVIEW
+
+
+class PostReview(Struct, frozen=True, tag="post_review"):
+    """Another person has looked at a broken glass; one that is not `upheld` takes back what has not left yet."""
+
+    reason: str
+    upheld: bool
 
 
 class LapseLease(Struct, frozen=True, tag="lapse"):
@@ -128,6 +143,7 @@ Command = (
     | Withdraw
     | Appeal
     | BreakGlass
+    | PostReview
     | LapseLease
     | Overdue
     | Requeue
@@ -157,7 +173,7 @@ def apply(case: Case, command: Command, actor: Actor, now: datetime) -> Case | R
         case Edit():
             return _not_the_holder(case, actor) or _edit(case, command, actor, now)
         case Refuse():
-            return _not_the_holder(case, actor) or _disagree(case, actor, command.reason)
+            return _not_the_holder(case, actor) or _disagree(case, actor, command.reason, now)
         case Ask():
             return _ask(case, command, actor)
         case Reply():
@@ -168,6 +184,8 @@ def apply(case: Case, command: Command, actor: Actor, now: datetime) -> Case | R
             return _appeal(case, command, actor, now)
         case BreakGlass():
             return _break_glass(case, command, actor, now)
+        case PostReview():
+            return _not_a_reviewer(case, actor) or _post_review(case, command, actor, now)
         case LapseLease():
             return _clock_only(actor) or _lapse(case, now)
         case Overdue():
@@ -200,11 +218,16 @@ def is_timed(case: Case) -> bool:
 
 
 def _not_a_reviewer(case: Case, actor: Actor) -> Refusal | None:
-    """Separation of duties: a reviewer is not the requester, nor one who has decided in this round before."""
+    """Separation of duties: a reviewer is not the requester, nor an author of what stopped the request, nor one who
+    has decided in this round before."""
     if REVIEWER not in actor.roles or not actor.person:
         return Refusal(code="reviewer_required", message="only a reviewer may do this", status=403)
     if actor.requests or actor.person == case.course.person:
         return Refusal(code="own_request", message="nobody reviews a request of their own", status=403)
+    if is_barred(case, actor):
+        return Refusal(
+            code="own_rule", message="nobody reviews what a rule or exception of their own is about", status=403
+        )
     earlier = (
         case.course.deciders if case.state is CaseState.APPEALED else tuple(vote.person for vote in case.course.votes)
     )
@@ -213,6 +236,12 @@ def _not_a_reviewer(case: Case, actor: Actor) -> Refusal | None:
             code="second_person_required", message="you have decided this case before: another person must", status=403
         )
     return None
+
+
+def is_barred(case: Case, actor: Actor) -> bool:
+    """Whether a rule or exception that the case is about is the actor's, or their team's."""
+    own = {actor.person, *(f"group:{name}" for name in actor.groups)}
+    return not own.isdisjoint(case.course.barred)
 
 
 def _claim(case: Case, command: Claim, actor: Actor, now: datetime) -> Case | Refusal:
@@ -237,10 +266,6 @@ def _not_the_holder(case: Case, actor: Actor) -> Refusal | None:
     return None
 
 
-def _may_not_decide(case: Case, actor: Actor) -> Refusal | None:
-    return _not_the_holder(case, actor)
-
-
 def _released(case: Case) -> Case:
     return _moved(case, _unheld(case.state), holder="", leased=None)
 
@@ -254,9 +279,10 @@ def _agree(case: Case, actor: Actor, reason: str, text: int, now: datetime) -> C
         return _expired()
     if not reason:
         return _no_reason()
-    if case.phase is Phase.TOOL_CALL:
+    if not _is_kept(case):
         return Refusal(
-            code="case_not_approvable", message="a held tool call cannot be delivered later: refuse the case"
+            code="case_not_approvable",
+            message="the held tool call was not kept by the gateway of then: refuse the case",
         )
     vote = Vote(person=actor.person, agrees=True, reason=reason, text=text)
     votes = (*case.course.votes, vote)
@@ -271,7 +297,12 @@ def _agree(case: Case, actor: Actor, reason: str, text: int, now: datetime) -> C
         case _:
             agreeing = {one.person for one in votes if one.agrees and one.text == text}
             state = CaseState.APPROVED if len(agreeing) >= case.approvals else CaseState.AWAIT_SECOND
-    return _decided(case, state, votes)
+    return _decided(case, state, votes, now)
+
+
+def _is_kept(case: Case) -> bool:
+    """Whether there is something to deliver: older gateways kept no tool calls."""
+    return case.phase is not Phase.TOOL_CALL or case.course.whole
 
 
 def _edit(case: Case, command: Edit, actor: Actor, now: datetime) -> Case | Refusal:
@@ -288,10 +319,10 @@ def _edit(case: Case, command: Edit, actor: Actor, now: datetime) -> Case | Refu
     # Nobody has agreed to the new text yet but its author.
     vote = Vote(person=actor.person, agrees=True, reason=command.reason, text=command.text)
     state = CaseState.APPROVED if case.approvals <= 1 else CaseState.AWAIT_SECOND
-    return _decided(case, state, (vote,))
+    return _decided(case, state, (vote,), now)
 
 
-def _disagree(case: Case, actor: Actor, reason: str) -> Case | Refusal:
+def _disagree(case: Case, actor: Actor, reason: str, now: datetime) -> Case | Refusal:
     if not reason:
         return _no_reason()
     vote = Vote(person=actor.person, agrees=False, reason=reason, text=case.course.text)
@@ -304,10 +335,10 @@ def _disagree(case: Case, actor: Actor, reason: str) -> Case | Refusal:
             state = CaseState.UPHELD
         case _:
             state = CaseState.REFUSED
-    return _decided(case, state, (*case.course.votes, vote))
+    return _decided(case, state, (*case.course.votes, vote), now)
 
 
-def _decided(case: Case, state: CaseState, votes: tuple[Vote, ...]) -> Case:
+def _decided(case: Case, state: CaseState, votes: tuple[Vote, ...], now: datetime) -> Case:
     """The case after the last of the votes."""
     last = votes[-1]
     return _moved(
@@ -319,6 +350,7 @@ def _decided(case: Case, state: CaseState, votes: tuple[Vote, ...]) -> Case:
         deciders=tuple(dict.fromkeys((*case.course.deciders, last.person))),
         reason=last.reason,
         text=last.text,
+        decided=now,
     )
 
 
@@ -356,6 +388,8 @@ def _appeal(case: Case, command: Appeal, actor: Actor, now: datetime) -> Case | 
         return _unfit(case)
     if now >= case.expires:
         return _expired()
+    if case.course.decided is not None and now >= case.course.decided + command.window:
+        return Refusal(code="appeal_over", message="the time to appeal is over: send the request again", status=410)
     if not command.reason:
         return _no_reason()
     moved = _moved(case, CaseState.APPEALED, appealed=case.state, holder="", leased=None, votes=())
@@ -367,15 +401,37 @@ def _break_glass(case: Case, command: BreakGlass, actor: Actor, now: datetime) -
         return Refusal(code="admin_required", message="only an admin may do this", status=403)
     if actor.requests or actor.person == case.course.person:
         return Refusal(code="own_request", message="nobody reviews a request of their own", status=403)
-    if case.state not in OPEN or case.phase is Phase.TOOL_CALL:
+    if is_barred(case, actor):
+        return Refusal(
+            code="own_rule", message="nobody reviews what a rule or exception of their own is about", status=403
+        )
+    if case.state not in OPEN or not _is_kept(case):
         return _unfit(case)
     if now >= case.expires:
         return _expired()
     if not command.reason:
         return _no_reason()
     vote = Vote(person=actor.person, agrees=True, reason=command.reason, text=case.course.text)
-    decided = _decided(case, CaseState.APPROVED, (vote,))
-    return structs.replace(decided, course=structs.replace(decided.course, review_by=now + _POST_REVIEW))
+    decided = _decided(case, CaseState.APPROVED, (vote,), now)
+    course = structs.replace(decided.course, review_by=now + command.review, post_review="")
+    return structs.replace(decided, course=course)
+
+
+def _post_review(case: Case, command: PostReview, actor: Actor, now: datetime) -> Case | Refusal:
+    if case.course.review_by is None or case.course.post_review:
+        return _unfit(case)
+    if actor.person in case.course.deciders:
+        return Refusal(
+            code="second_person_required", message="you have decided this case before: another person must", status=403
+        )
+    if not command.reason:
+        return _no_reason()
+    seen = _moved(case, case.state, post_review="upheld" if command.upheld else "contested")
+    if command.upheld or case.state not in _GRANTED:
+        return seen
+    vote = Vote(person=actor.person, agrees=False, reason=command.reason, text=case.course.text)
+    taken_back = _decided(case, CaseState.REFUSED, (*case.course.votes, vote), now)
+    return structs.replace(taken_back, course=structs.replace(taken_back.course, post_review="contested"))
 
 
 def _lapse(case: Case, now: datetime) -> Case | Refusal:
@@ -426,7 +482,9 @@ def _deliver(case: Case, command: Deliver, actor: Actor, now: datetime) -> Case 
         return _requester_only()
     if case.state is not CaseState.RELEASABLE:
         return _unfit(case)
-    return _expired() if now >= case.expires else _moved(case, CaseState.DELIVERED, delivery=command.exchange)
+    if now >= case.expires:
+        return _expired()
+    return _moved(case, CaseState.DELIVERED, delivery=command.exchange, decided=now)
 
 
 def _close(case: Case, now: datetime) -> Case | Refusal:
@@ -471,6 +529,7 @@ _EVENTS: Final[dict[type, EventType]] = {
     Withdraw: EventType.CASE_WITHDRAWN,
     Appeal: EventType.CASE_APPEALED,
     BreakGlass: EventType.CASE_BREAK_GLASS,
+    PostReview: EventType.CASE_POST_REVIEWED,
     LapseLease: EventType.CASE_RELEASED,
     Overdue: EventType.CASE_OVERDUE,
     Requeue: EventType.CASE_REQUEUED,

@@ -1,15 +1,15 @@
 """What reviewers and requesters do with a case, with the texts that this brings. Every act is a transition."""
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, assert_never
 
 from msgspec import Struct
 
 from gateway.cases import machine
-from gateway.cases.case import Case, CaseContent, may_open
-from gateway.cases.desk import EDIT
+from gateway.cases.case import REVIEWER, Case, CaseContent, may_open
+from gateway.cases.desk import EDIT, actor_of
 from gateway.cases.machine import Actor, Command
 from gateway.cases.store import CaseStore, CaseText
 from gateway.cases.terms import rebound
@@ -22,6 +22,7 @@ from gateway.domain.principal import Principal
 QUESTION: Final = "question"
 REPLY: Final = "reply"
 _MOST_CHARS: Final = 100_000
+_TRIES: Final = 5
 
 
 class Act(StrEnum):
@@ -37,6 +38,8 @@ class Act(StrEnum):
     WITHDRAW = "withdraw"
     APPEAL = "appeal"
     BREAK_GLASS = "break-glass"
+    UPHOLD = "uphold"  # another person has looked at a broken glass, and agrees
+    CONTEST = "contest"  # … or does not
 
 
 class CaseFile(Struct, frozen=True, kw_only=True):
@@ -51,7 +54,8 @@ JudgeEdit = Callable[[Case, CaseContent, str], Awaitable[tuple[str, ...]]]
 
 
 class CaseReview:
-    """`key` is the 32-byte key for `Purpose.CASE_BINDING`; `lease` is how long a claim holds."""
+    """`key` is the 32-byte key for `Purpose.CASE_BINDING`; `lease` is how long a claim holds, `appeal` how long a
+    decision can be appealed, `post_review` how soon a broken glass must be looked at. `clock` gives aware UTC."""
 
     def __init__(
         self,
@@ -62,6 +66,9 @@ class CaseReview:
         judge_edit: JudgeEdit,
         key: bytes,
         lease: timedelta,
+        clock: Callable[[], datetime],
+        appeal: timedelta = timedelta(days=7),
+        post_review: timedelta = timedelta(days=1),
     ) -> None:
         self._store = store
         self._audit = audit
@@ -69,6 +76,9 @@ class CaseReview:
         self._judge_edit = judge_edit
         self._key = key
         self._lease = lease
+        self._clock = clock
+        self._appeal = appeal
+        self._post_review = post_review
 
     async def act(self, case: Case, act: Act, actor: Actor, *, reason: str = "", text: str = "") -> Case:
         """Do it: the case afterwards. `text` is the edited answer, the question or the reply. Raises `RequestError`
@@ -101,7 +111,31 @@ class CaseReview:
                 body={"case": case.id, "binding": case.binding, "reason": reason},
             )
         )
+        await self._store.note_view(case.id, reader.ref, self._clock())
         return CaseFile(content=await self._store.sealed_content(case), texts=await self._store.texts(case))
+
+    async def claim_next(self, reader: Principal, *, queue: str = "") -> Case | None:
+        """Claim the earliest due case that this reviewer may decide, `None` if there is none. Reviewers who ask at the
+        same moment get different cases. Raises `RequestError` (403) for somebody who is no reviewer."""
+        if REVIEWER not in reader.roles:
+            raise RequestError("only a reviewer may do this", code="reviewer_required", status=403)
+        claim = machine.Claim(self._lease)
+        for _ in range(_TRIES):
+            now = self._clock()
+
+            def eligible(case: Case, now: datetime = now) -> bool:
+                if not may_open(case, reader):
+                    return False
+                return isinstance(machine.apply(case, claim, actor_of(case, reader, self._key), now), Case)
+
+            case = await self._store.offer_next(reader.tenant, queue, now, eligible)
+            if case is None:
+                return None
+            try:
+                return await self._transitions.move(case, claim, actor_of(case, reader, self._key))
+            except RequestError:  # somebody claimed it by its id meanwhile
+                continue
+        return None
 
     async def question(self, case: Case) -> str:
         """The question that waits for its requester, "" if there is none."""
@@ -121,9 +155,13 @@ class CaseReview:
             case Act.WITHDRAW:
                 return machine.Withdraw()
             case Act.APPEAL:
-                return machine.Appeal(reason)
+                return machine.Appeal(reason, self._appeal)
             case Act.BREAK_GLASS:
-                return machine.BreakGlass(reason)
+                return machine.BreakGlass(reason, self._post_review)
+            case Act.UPHOLD:
+                return machine.PostReview(reason, upheld=True)
+            case Act.CONTEST:
+                return machine.PostReview(reason, upheld=False)
             case Act.EDIT | Act.ASK | Act.REPLY:
                 raise AssertionError("acts that bring a text are made with it")
             case _:

@@ -1,7 +1,7 @@
 """From an escalation to the terms of its case: who decides, until when, bound to what. Pure."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -37,8 +37,9 @@ def terms_of(draft: CaseDraft) -> Terms:
     )
 
 
-def new_case(case_id: str, draft: CaseDraft, key: bytes) -> Case:
-    """The case in its first state. `key` (32 bytes) keys the binding, since answers can be short and guessable."""
+def new_case(case_id: str, draft: CaseDraft, key: bytes, *, teams: Mapping[str, tuple[str, ...]] | None = None) -> Case:
+    """The case in its first state. `key` (32 bytes) keys the binding, since answers can be short and guessable.
+    `teams` gives the groups of a team's members; one that it does not know is the group of its name."""
     terms = terms_of(draft)
     binding = binding_of(draft, terms.expires, key)
     return Case(
@@ -64,8 +65,23 @@ def new_case(case_id: str, draft: CaseDraft, key: bytes) -> Case:
             origin=binding,
             sla_s=int((terms.due - draft.opened).total_seconds()),
             lifts=tuple(sorted(draft.lifts)),
+            barred=barred_by(draft.authors, draft.tenant, key, teams or {}),
+            whole=bool(draft.completion),
         ),
     )
+
+
+def barred_by(authors: Iterable[str], tenant: str, key: bytes, teams: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Who does not review because these authors are theirs (`Course.barred`). An author is a user's name, with or
+    without `user:`, or `team:` and a name."""
+    found: set[str] = set()
+    for author in authors:
+        kind, _, name = author.rpartition(":")
+        if kind == "team":
+            found.update(f"group:{group}" for group in teams.get(name, (name,)))
+        else:
+            found.add(person_of(tenant, name if kind == "user" else author, key))
+    return tuple(sorted(found))
 
 
 def person_of(tenant: str, user: str, key: bytes) -> str:
@@ -95,6 +111,7 @@ def content_of(draft: CaseDraft) -> CaseContent:
             for passage in draft.passages
         ),
         request=draft.request,
+        completion=draft.completion,
         fields={
             name: tuple(sorted(value)) if isinstance(value, frozenset) else value
             for name, value in draft.fields.items()
@@ -114,6 +131,7 @@ def binding_of(draft: CaseDraft, expires: datetime, key: bytes) -> str:
         draft.policy,
         expires.isoformat(),
         draft.candidate,
+        draft.completion,
         str(len(passages)),
         *passages,
     ]

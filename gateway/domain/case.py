@@ -33,7 +33,9 @@ class CaseDraft(Struct, frozen=True, kw_only=True):
     user: str = ""  # who asks, so that nobody reviews a request of their own; only a keyed digest is kept
     request: str = ""  # the request body as JSON
     fields: Mapping[str, FieldValue] = {}  # the facts that policies decide by
-    lifts: frozenset[str] = frozenset()  # `phase:rule` that an earlier approval had lifted
+    lifts: frozenset[str] = frozenset()  # `phase:rule` that an approval lifts besides those of `rules` in `phase`
+    completion: str = ""  # the held answer as the model gave it (JSON): all its choices with their tool calls
+    authors: frozenset[str] = frozenset()  # users, and `team:` with a name, whose rules and exceptions this is about
 
     def __repr__(self) -> str:
         return f"CaseDraft({self.exchange!r}, {self.phase.value})"
@@ -66,6 +68,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     edited: bool = False
     passages: tuple[Passage, ...] = ()
     request: str = ""
+    completion: str = ""  # as in `CaseDraft`; "" for an answer that a human wrote
     delivered: bytes | None = None
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@
     GET  /{id}/history           what happened to it                         reviewers
     GET  /{id}/answer            an approved answer, once                    its requester
     POST /{id}/{act}             claim, approve, …                           as the state machine says
+    POST /next/claim             the next case that the caller may decide    reviewers
 
 Nobody else learns that a case exists.
 """
@@ -20,7 +21,7 @@ from litestar.types import Receive, Scope, Send
 from gateway.cases.case import REASON, REVIEWER, UNDECIDED, Case, CaseState, is_requester, may_open
 from gateway.cases.desk import AuditedCaseDesk, actor_of
 from gateway.cases.review import Act, CaseReview
-from gateway.cases.store import SqliteCaseStore
+from gateway.cases.store import CaseStore
 from gateway.domain.errors import RequestError
 from gateway.domain.model import Body
 from gateway.domain.vocabulary import Phase
@@ -33,6 +34,7 @@ _PATH: Final = re.compile(r"(?P<case>[^/]+)(?:/(?P<part>[^/]+))?")
 _ROUTE: Final = "/v1/gateway/cases"
 _MOST_LISTED: Final = 200
 _MAX_DEPTH: Final = 64
+_NEXT: Final = "next"
 _ACTS: Final = frozenset(act.value for act in Act)
 
 
@@ -42,7 +44,7 @@ class CasesWire:
     def __init__(
         self,
         door: Door,
-        store: SqliteCaseStore,
+        store: CaseStore,
         *,
         desk: AuditedCaseDesk,
         review: CaseReview,
@@ -61,13 +63,15 @@ class CasesWire:
         match = _PATH.fullmatch(str(scope["path"]).strip("/"))
         case_id, part = (match["case"], match["part"] or "") if match else ("", "")
         method = "POST" if part in _ACTS else "GET"
-        route = f"{_ROUTE}/{{case}}" if case_id else _ROUTE
+        route = f"{_ROUTE}/{{case}}" if case_id not in ("", _NEXT) else f"{_ROUTE}/{case_id}".rstrip("/")
         if part:
             route += f"/{part}" if part in _ACTS or part in _PARTS else "/{part}"
 
         async def serve(entry: Entry) -> Reply:
             if not case_id:
                 return await self._list(entry, scope)
+            if (case_id, part) == (_NEXT, Act.CLAIM):
+                return await self._claim_next(entry)
             if part in _ACTS:
                 return await self._act(entry, case_id, Act(part))
             return await self._show(entry, case_id, part)
@@ -116,6 +120,7 @@ class CasesWire:
                 "passages": [msgspec.to_builtins(passage) for passage in content.passages],
                 "exchanged": [msgspec.to_builtins(text) for text in file.texts if text.kind in ("question", "reply")],
                 "candidate": content.candidate,
+                "choices": msgspec.json.decode(content.completion)["choices"] if content.completion else [],
                 "edits": [msgspec.to_builtins(text) for text in file.texts if text.kind == "edit"],
             }
         return _reply(entry, case, body)
@@ -127,7 +132,7 @@ class CasesWire:
         return _reply(entry, case, {"object": "list", "data": steps})
 
     async def _answer(self, entry: Entry, case: Case) -> Reply:
-        if case.phase is not Phase.ANSWER:
+        if case.phase is Phase.QUERY:
             raise RequestError(
                 "this case holds a question: send the same request again with `x-gateway-case`",
                 code="case_needs_request",
@@ -149,6 +154,12 @@ class CasesWire:
         reason = _reason(reason, "reason") if reason else ""
         moved = await self._review.act(case, act, actor, reason=reason, text=_text(entry, "text"))
         return _reply(entry, moved, _about(moved, reviewer=may_open(moved, entry.principal)))
+
+    async def _claim_next(self, entry: Entry) -> Reply:
+        case = await self._review.claim_next(entry.principal, queue=_text(entry, "queue"))
+        if case is None:
+            raise RequestError("no case waits here that you may decide", code="queue_empty", status=404)
+        return _reply(entry, case, _about(case, reviewer=True))
 
     async def _case(self, entry: Entry, case_id: str) -> Case:
         case = await self._store.get(case_id, entry.principal)
@@ -182,6 +193,8 @@ def _about(case: Case, *, reviewer: bool) -> Body:
             "approvals": {"needed": case.approvals, "given": sum(vote.agrees for vote in course.votes)},
             "held": course.leased if course.holder else None,
             "reason": course.reason,
+            "review_by": course.review_by,
+            "post_review": course.post_review,
             "revision": case.revision,
         }
     return body

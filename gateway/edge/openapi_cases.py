@@ -52,6 +52,8 @@ _ACTS: Final = {
     Act.WITHDRAW: "The requester no longer wants an answer",
     Act.APPEAL: "The requester wants another reviewer to look; `reason` is required",
     Act.BREAK_GLASS: "An admin approves alone; reviewed afterwards",
+    Act.UPHOLD: "Another person has looked at a broken glass and agrees; `reason` is required",
+    Act.CONTEST: "Another person has looked at a broken glass and does not; what has not left is refused",
 }
 _CASE: Final = {
     "type": "object",
@@ -85,6 +87,7 @@ _CONTENT: Final = {
         "passages": {"type": "array"},
         "exchanged": {"type": "array"},
         "candidate": _STRING,
+        "choices": {"type": "array", "description": "the held answer whole: every choice with its tool calls"},
         "edits": {"type": "array"},
     },
 }
@@ -95,6 +98,10 @@ _ACT: Final = {
         "text": _STRING,
         "revision": {"type": ["integer", "null"], "description": "the revision that was read; refused if it is old"},
     },
+}
+_NEXT: Final = {
+    "type": "object",
+    "properties": {"queue": {**_STRING, "description": "of this queue only"}},
 }
 _FEEDBACK: Final = {
     "type": "object",
@@ -109,6 +116,7 @@ SCHEMAS: Final[dict[str, Body]] = {
     "Case": _CASE,
     "CaseContent": _CONTENT,
     "CaseAct": _ACT,
+    "NextCase": _NEXT,
     "Feedback": _FEEDBACK,
 }
 
@@ -126,6 +134,13 @@ def case_paths(operation: Callable[..., dict[str, Any]], ref: Callable[[str], Bo
         f"{base}/{{case}}/content": get("The texts of a case, for reviewers", "CaseContent", CASE_ID, _REASON_HEADER),
         f"{base}/{{case}}/history": get("What happened to a case, for reviewers", "List", CASE_ID),
         f"{base}/{{case}}/answer": get("The approved answer, for its requester", "ChatAnswer", CASE_ID),
+        f"{base}/next/claim": {
+            "post": operation(
+                "Claim the earliest due case that the caller may decide; 404 `queue_empty` if there is none",
+                ref("Case"),
+                request=ref("NextCase"),
+            )
+        },
         "/v1/gateway/feedback": {
             "post": operation("What the caller thinks of an answer", {"type": "object"}, request=ref("Feedback"))
         },

@@ -14,7 +14,8 @@ OPENED = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 LEASE = timedelta(minutes=15)
 REQUESTER = m.Actor(person="u:asker", ref="p:asker", requests=True)
 RUTH, RAVI, ROSA = (
-    m.Actor(person=f"u:{name}", ref=f"p:{name}", roles=frozenset({REVIEWER})) for name in ("ruth", "ravi", "rosa")
+    m.Actor(person=f"u:{name}", ref=f"p:{name}", roles=frozenset({REVIEWER}), groups=frozenset({group}))
+    for name, group in (("ruth", "desk"), ("ravi", "credit"), ("rosa", "desk"))
 )
 ADMIN = m.Actor(person="u:ada", ref="p:ada", roles=frozenset({m.LEAD}))
 SELF_REVIEWER = m.Actor(person="u:asker", ref="p:asker-console", roles=frozenset({REVIEWER, m.LEAD}))
@@ -144,6 +145,52 @@ def test_what_is_refused(case: Case, actor: m.Actor, command: m.Command, code: s
     assert refused(case, actor, command) == code
 
 
+BARRED = Course(person="u:asker", origin="b:1", sla_s=3600, barred=("u:ruth", "group:credit"))
+
+
+@pytest.mark.parametrize(("who", "may"), [(RUTH, False), (RAVI, False), (ROSA, True)])
+def test_the_author_of_a_rule_and_their_team_do_not_review_what_it_stops(who: m.Actor, may: bool) -> None:
+    case = opened(course=BARRED)
+    assert isinstance(m.apply(case, CLAIM, who, OPENED), Case) is may
+    if not may:
+        assert refused(case, who, CLAIM) == "own_rule"
+        admin = structs.replace(who, roles=frozenset({m.LEAD}))
+        assert refused(case, admin, m.BreakGlass("outage")) == "own_rule"
+
+
+def test_a_tool_call_that_was_kept_whole_is_approved_like_an_answer() -> None:
+    course = Course(person="u:asker", origin="b:1", sla_s=3600, whole=True)
+    case = opened(phase=Phase.TOOL_CALL, course=course)
+    assert run(case, (RUTH, CLAIM), (RUTH, YES)).state is CaseState.APPROVED
+    assert run(case, (ADMIN, m.BreakGlass("outage 12"))).state is CaseState.APPROVED
+
+
+def test_an_appeal_has_its_time() -> None:
+    over = run(opened(), (RUTH, CLAIM), (RUTH, NO))
+    appeal = m.Appeal("wrong", timedelta(hours=2))
+    assert run(over, (REQUESTER, appeal), now=OPENED + timedelta(hours=1)).state is CaseState.APPEALED
+    assert refused(over, REQUESTER, appeal, OPENED + timedelta(hours=2)) == "appeal_over"
+    old = structs.replace(over, course=structs.replace(over.course, decided=None))  # of a gateway that kept no time
+    assert run(old, (REQUESTER, appeal), now=OPENED + timedelta(hours=3)).state is CaseState.APPEALED
+
+
+def test_a_broken_glass_is_looked_at_by_another_person_once() -> None:
+    broken = run(opened(), (ADMIN, m.BreakGlass("outage 12", timedelta(hours=4))))
+    assert broken.course.review_by == OPENED + timedelta(hours=4)
+    ada_reviews = structs.replace(ADMIN, roles=frozenset({REVIEWER}))
+    assert refused(broken, ada_reviews, m.PostReview("x", upheld=True)) == "second_person_required"
+    assert refused(broken, ADMIN, m.PostReview("x", upheld=True)) == "reviewer_required"
+    seen = run(broken, (RUTH, m.PostReview("checked", upheld=True)))
+    assert (seen.state, seen.course.post_review) == (CaseState.APPROVED, "upheld")
+    assert refused(seen, RAVI, m.PostReview("x", upheld=False)) == "case_state"
+    taken = run(broken, (RUTH, m.PostReview("no need", upheld=False)))
+    assert (taken.state, taken.course.post_review) == (CaseState.REFUSED, "contested")
+    delivered = run(broken, (REQUESTER, m.Confirm()), (REQUESTER, m.Deliver("ex-2")))
+    late = run(delivered, (RUTH, m.PostReview("no need", upheld=False)))
+    assert (late.state, late.course.post_review) == (CaseState.DELIVERED, "contested"), "what has left has left"
+    assert refused(opened(), RUTH, m.PostReview("x", upheld=True)) == "case_state"
+
+
 def test_a_lease_that_has_ended_lets_the_next_reviewer_in() -> None:
     held = run(opened(), (RUTH, CLAIM))
     later = OPENED + LEASE
@@ -183,9 +230,16 @@ class Racing(RuleBasedStateMachine):
     """Two reviewers, a third person, the requester and the clock act on copies they read at any time before. A write
     counts only if the revision it read is still the stored one, as the store does it."""
 
-    @initialize(approvals=st.integers(1, 3), phase=st.sampled_from([Phase.QUERY, Phase.ANSWER]))
-    def open(self, approvals: int, phase: Phase) -> None:
+    @initialize(
+        approvals=st.integers(1, 3),
+        phase=st.sampled_from([Phase.QUERY, Phase.ANSWER, Phase.TOOL_CALL]),
+        barred=st.sets(st.sampled_from(["u:ruth", "group:credit"])),
+        whole=st.booleans(),
+    )
+    def open(self, approvals: int, phase: Phase, barred: set[str], whole: bool) -> None:
         self.stored = opened(approvals=approvals, phase=phase)
+        course = structs.replace(self.stored.course, barred=tuple(sorted(barred)), whole=whole)
+        self.stored = structs.replace(self.stored, course=course)
         self.read = {actor.ref: self.stored for actor in (RUTH, RAVI, ROSA, ADMIN, REQUESTER, SELF_REVIEWER, m.CLOCK)}
         self.now = OPENED
         self.deliveries = 0
@@ -202,7 +256,10 @@ class Racing(RuleBasedStateMachine):
     @rule(
         actor=st.sampled_from([RUTH, RAVI, ROSA, SELF_REVIEWER, REQUESTER]),
         command=st.sampled_from(
-            [CLAIM, YES, YES, NO, m.Edit("w", 1), m.Edit("w", 2), m.Release(), m.Ask("a"), m.Appeal("x")]
+            [
+                *(CLAIM, YES, YES, NO, m.Edit("w", 1), m.Edit("w", 2), m.Release(), m.Ask("a"), m.Appeal("x")),
+                *(m.PostReview("p", upheld=True), m.PostReview("p", upheld=False)),
+            ]
         ),
         fresh=st.booleans(),
     )
@@ -268,6 +325,19 @@ class Racing(RuleBasedStateMachine):
         persons = [vote.person for vote in self.stored.course.votes]
         assert "u:asker" not in persons
         assert len(set(persons)) == len(persons)
+
+    @invariant()
+    def nobody_decides_about_a_rule_of_their_own(self) -> None:
+        if not hasattr(self, "stored"):
+            return
+        own = {actor.person: {actor.person, *(f"group:{one}" for one in actor.groups)} for actor in (RUTH, RAVI, ROSA)}
+        for person in self.stored.course.deciders:
+            assert own.get(person, set()).isdisjoint(self.stored.course.barred)
+
+    @invariant()
+    def what_was_not_kept_is_not_approved(self) -> None:
+        if hasattr(self, "stored") and self.stored.phase is Phase.TOOL_CALL and not self.stored.course.whole:
+            assert self.stored.state not in RELEASED_BY_HUMANS
 
     @invariant()
     def an_approval_has_the_votes_it_needs(self) -> None:

@@ -251,6 +251,29 @@ async def test_who_may_not_decide(desk):
     assert (await desk.ruth.send(f"{CASES}/{case}/nothing")).status == 404
 
 
+async def test_reviewers_who_ask_for_the_next_case_get_different_ones(desk):
+    held = {await desk.held(f"next {number}: ask-two-humans") for number in range(2)}
+    got = await asyncio.gather(*(who.send(f"{CASES}/next/claim", {"queue": "two"}) for who in (desk.ruth, desk.ravi)))
+    assert {answered.body["id"] for answered in got} == held
+    assert {answered.body["state"] for answered in got} == {"in_review"}
+    empty = await desk.ruth.send(f"{CASES}/next/claim", {"queue": "two"})
+    assert (empty.status, code(empty)) == (404, "queue_empty")
+    assert code(await desk.asker.send(f"{CASES}/next/claim", {})) == "reviewer_required"
+
+
+async def test_a_broken_glass_is_looked_at_by_somebody_else_and_taken_back_if_need_be(desk):
+    ada = Caller(desk.gateway, app="console", user="ada", roles=("reviewer", "admin"))
+    case = await desk.held("glass: ask-a-human")
+    broken = await desk.act(ada, case, "break-glass", reason="outage 12")
+    assert (broken.body["state"], broken.body["review_by"] is not None) == ("approved", True)
+    assert code(await desk.act(ada, case, "uphold", reason="fine")) == "second_person_required"
+    assert code(await desk.act(desk.ruth, case, "contest")) == "reason_required"
+    taken = await desk.act(desk.ruth, case, "contest", reason="no emergency")
+    assert (taken.body["state"], taken.body["post_review"]) == ("refused", "contested")
+    assert code(await desk.ask("glass: ask-a-human", case=case)) == "case_not_approved"
+    assert code(await desk.act(desk.ravi, case, "uphold", reason="fine")) == "case_state"
+
+
 async def test_a_race_of_two_reviewers_has_one_winner(desk):
     case = await desk.held("five: ask-a-human")
     answers = await asyncio.gather(*(desk.act(who, case, "claim") for who in (desk.ruth, desk.ravi) * 3))
