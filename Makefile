@@ -33,6 +33,7 @@ check: $(VENV)/.dev ## Format, lint, types, layers, policies, generated document
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/gateway policy lint policies
+	$(BIN)/gateway policy fmt --check policies
 	$(BIN)/gateway policy test policies --min-coverage 1 --min-score 0.9
 	$(BIN)/python -m tests.support.documents --check
 	$(BIN)/python -m pytest $(FAST) $(PARALLEL)

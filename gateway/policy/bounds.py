@@ -5,13 +5,12 @@ Sound because `all`, `any` and `none` are monotone in the truth of their members
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
 from typing import Any
 
 from gateway.domain.vocabulary import Effect, Phase, RuleMode, SignalType, strictest
 from gateway.policy.bundle import Bundle
-from gateway.policy.compiled import CompiledException, CompiledRule, Scope
-from gateway.policy.condition import FALSE, TRUE, UNKNOWN, Atom, Condition, Junction, Operator, atoms, predicate
+from gateway.policy.compiled import CompiledException, CompiledRule, CompiledScoring, Scope
+from gateway.policy.condition import FALSE, TRUE, UNKNOWN, Atom, Condition, Group, Junction, Operator, predicate
 from gateway.policy.decide import older
 from gateway.policy.space import DOWN, SCOPED, Space, Variable
 
@@ -57,23 +56,85 @@ class Bounds:
             possible.append(Effect.ALLOW)
         return min(possible, key=lambda one: one.rank), strictest(*possible)
 
-    def variables(self, rule: CompiledRule) -> Iterator[Variable]:
-        """The variables that a rule looks at, those that decide most first."""
-        space = self._space
-        named = atoms(rule.condition)
-        for atom in named:
-            yield from self._of_atom(atom, rule)
-        for detector in sorted(rule.detectors):
-            yield "run", detector
-        yield from scope_variables(rule.scopes, space)
+    def score(
+        self, scoring: CompiledScoring, rules: Iterable[CompiledRule], known: Assignment
+    ) -> tuple[Effect, Effect]:
+        """Least and greatest effect of a score over the rules whose points it adds."""
+        applies = self._applies(scoring.scopes, known)
+        if not applies[1]:
+            return Effect.ALLOW, Effect.ALLOW
+        low = high = 0
+        for rule in rules:
+            least, most = self.effects(rule, known)
+            low += rule.severity.points if least is not Effect.ALLOW else 0
+            high += rule.severity.points if most is not Effect.ALLOW else 0
+        threshold = scoring.thresholds[self._space.phase]
+        return (
+            scoring.effect if applies[0] and low >= threshold else Effect.ALLOW,
+            scoring.effect if high >= threshold else Effect.ALLOW,
+        )
+
+    def open(self, rule: CompiledRule, known: Assignment) -> Iterator[Variable]:
+        """The variables without a value that may still change the effect of a rule, those that decide most first."""
+        least, most = self.effects(rule, known)
+        if least is most:
+            return
+        yield from self._open_condition(rule.condition, rule, known)
+        yield from self._open_scopes(rule.scopes, known)
         for exception in rule.exceptions:
-            yield from scope_variables(exception.scopes, space)
-            for match in exception.matches:
-                yield from _field_variables(match.field, space)
-        if rule.exceptions:
-            yield ("now",)
-        if rule.share is not None:
+            low, high = self.lifts(exception, known)
+            if low is not high:
+                yield from self.open_exception(exception, known)
+        if rule.share is not None and ("bucket", rule.id) not in known:
             yield "bucket", rule.id
+
+    def open_match(self, rule: CompiledRule, known: Assignment) -> Iterator[Variable]:
+        """The variables without a value that may still change whether a rule matches."""
+        yield from self._open_condition(rule.condition, rule, known)
+        yield from self._open_scopes(rule.scopes, known)
+
+    def open_score(
+        self, scoring: CompiledScoring, rules: Iterable[CompiledRule], known: Assignment
+    ) -> Iterator[Variable]:
+        """The variables without a value that may still change the effect of a score."""
+        rules = tuple(rules)
+        least, most = self.score(scoring, rules, known)
+        if least is most:
+            return
+        for rule in rules:
+            yield from self.open(rule, known)
+        yield from self._open_scopes(scoring.scopes, known)
+
+    def open_exception(self, exception: CompiledException, known: Assignment) -> Iterator[Variable]:
+        """The variables without a value that an exception looks at."""
+        yield from self._open_scopes(exception.scopes, known)
+        for match in exception.matches:
+            yield from _unset(_field_variables(match.field, self._space), known)
+        yield from _unset([("now",)], known)
+
+    def _open_scopes(self, scopes: Iterable[Scope], known: Assignment) -> Iterator[Variable]:
+        scopes = tuple(scopes)
+        low, high = self._applies(scopes, known)
+        if low is not high:
+            yield from _unset(_scope_variables(scopes, self._space), known)
+
+    def _open_condition(self, condition: Condition, rule: CompiledRule, known: Assignment) -> Iterator[Variable]:
+        low, high = self._condition(condition, rule, known, settled=False)
+        if low == high:
+            if low != UNKNOWN:
+                return
+            low, high = self._condition(condition, rule, known, settled=True)
+            if low == high:
+                return
+        if isinstance(condition, Group):
+            for member in condition.members:
+                yield from self._open_condition(member, rule, known)
+            return
+        least, most = self._holds(condition, rule, known)
+        if least is not most:
+            yield from _unset(self._of_atom(condition, rule), known)
+        if condition.is_signal:
+            yield from _unset([("run", condition.detector)], known)
 
     def _of_atom(self, atom: Atom, rule: CompiledRule) -> Iterator[Variable]:
         space = self._space
@@ -98,11 +159,7 @@ class Bounds:
         return (low, high) if condition.junction is Junction.ANY else (TRUE - high, TRUE - low)
 
     def _atom(self, atom: Atom, rule: CompiledRule, known: Assignment, *, settled: bool) -> Interval:
-        if atom.is_signal:
-            holds = self._kinds(atom, rule, known) if atom.type is SignalType.KINDS else self._plain(atom, rule, known)
-        else:
-            holds = self._field(atom, known)
-        low, high = (TRUE if one else FALSE for one in holds)
+        low, high = (TRUE if one else FALSE for one in self._holds(atom, rule, known))
         if not atom.is_signal:
             return low, high
         failed = self._failed(atom.detector, known)
@@ -110,6 +167,12 @@ class Bounds:
             return low, high
         unknown = _settle(atom, low, high) if settled else (UNKNOWN, UNKNOWN)
         return unknown if failed == (True, True) else (min(low, unknown[0]), max(high, unknown[1]))
+
+    def _holds(self, atom: Atom, rule: CompiledRule, known: Assignment) -> tuple[bool, bool]:
+        """Whether an atom holds of what was seen, whatever became of its detector: certainly, possibly."""
+        if not atom.is_signal:
+            return self._field(atom, known)
+        return self._kinds(atom, rule, known) if atom.type is SignalType.KINDS else self._plain(atom, rule, known)
 
     def _failed(self, detector: str, known: Assignment) -> tuple[bool, bool]:
         version = known.get(("run", detector))
@@ -128,9 +191,17 @@ class Bounds:
     def _plain(self, atom: Atom, rule: CompiledRule, known: Assignment) -> tuple[bool, bool]:
         holds = predicate(atom.operator, atom.operand)
         keys = [("value", one.value, atom.name) for one in self._space.sources(rule.provenances)]
-        options = [(known[key],) if key in known else self._space.domains[key] for key in keys]
-        join = sum if atom.type is SignalType.COUNT else max
-        found = {holds(join(values)) for values in product(*options)}
+        given = [known[key] for key in keys if key in known]
+        domain: tuple[Any, ...] = (0,) if len(given) == len(keys) else self._space.domains[keys[0]]
+        values: Iterable[Any]
+        if atom.type is not SignalType.COUNT:
+            values = {max([*given, one]) for one in domain}
+        elif len(keys) == 1:
+            values = given or domain
+        else:  # every sum of them, and beyond the last threshold all are alike
+            unset = len(keys) - len(given)
+            values = range(sum(given), sum(given) + unset * domain[-1] + 1)
+        found = {holds(value) for value in values}
         return min(found), max(found)
 
     def _field(self, atom: Atom, known: Assignment) -> tuple[bool, bool]:
@@ -172,9 +243,10 @@ class Bounds:
         return low and sure, high
 
     def _lifted(self, rule: CompiledRule, known: Assignment) -> tuple[bool, bool]:
-        return _some_pair(self._lifts(one, known) for one in rule.exceptions)
+        return _some_pair(self.lifts(one, known) for one in rule.exceptions)
 
-    def _lifts(self, exception: CompiledException, known: Assignment) -> tuple[bool, bool]:
+    def lifts(self, exception: CompiledException, known: Assignment) -> tuple[bool, bool]:
+        """Whether an exception lifts: certainly, possibly."""
         now: dt.datetime | None = known.get(("now",))
         latest = max(self._space.domains["now",])
         parts = [_EITHER if now is None and latest >= exception.until else ((now or latest) < exception.until,) * 2]
@@ -200,7 +272,11 @@ def phase_rules(bundle: Bundle, phase: Phase) -> tuple[CompiledRule, ...]:
     return tuple(rule for rule in bundle.rules if phase in rule.phases and rule.mode is not RuleMode.SHADOW)
 
 
-def scope_variables(scopes: Iterable[Scope], space: Space) -> Iterator[Variable]:
+def _unset(variables: Iterable[Variable], known: Assignment) -> Iterator[Variable]:
+    return (one for one in variables if one not in known)
+
+
+def _scope_variables(scopes: Iterable[Scope], space: Space) -> Iterator[Variable]:
     for scope in sorted(scopes):
         for key, field in SCOPED:
             if "*" not in getattr(scope, key):

@@ -154,13 +154,13 @@ class When(Form, frozen=True, kw_only=True):
 
 class Then(Form, frozen=True, kw_only=True):
     effect: Annotated[Effect, Meta(description="`allow < flag < redact < escalate < refuse`; the strictest wins.")]
+    operator: Annotated[RedactOperator | None, Meta(description="Redact: how a span is replaced.")] = msgspec.field(
+        default=None, name="with"
+    )
     entities: Annotated[
         Annotated[tuple[str, ...], Meta(min_length=1)] | None,
         Meta(description="Redact: kinds to replace; without it the kinds that the condition names."),
     ] = None
-    operator: Annotated[RedactOperator | None, Meta(description="Redact: how a span is replaced.")] = msgspec.field(
-        default=None, name="with"
-    )
     queue: Annotated[
         Annotated[str, Meta(pattern=NAME)] | None, Meta(description="Escalate: the queue of the reviewers.")
     ] = None
@@ -200,15 +200,15 @@ class RuleTest(Form, frozen=True, kw_only=True):
     """Signals that are not given have their default; every detector ran."""
 
     name: Annotated[Line, Meta(description="What the test shows, unique in its rule.")]
+    provenance: Annotated[
+        Provenance | None, Meta(description="Where the signals come from; the first the rule looks at if absent.")
+    ] = None
     given: Annotated[
         dict[str, Node],
         Meta(
             description="Values of signals and fields. `{status: timeout}` (or `error`, `not_run`) fails the detector."
         ),
     ] = {}
-    provenance: Annotated[
-        Provenance | None, Meta(description="Where the signals come from; the first the rule looks at if absent.")
-    ] = None
     expect: Annotated[
         Literal["match", "no_match"] | Expected, Meta(description="`match`, `no_match`, or status with effect.")
     ]

@@ -3,8 +3,9 @@
 Thresholds cut a number line into points and open intervals, one representative each; kinds are one boolean per word
 that a rule names, and one for all others; texts are the words named and one other; a detector ran, or did not, or was
 too old; provenances that every rule treats alike are one. Two pieces of evidence with the same representatives get
-the same verdict, so a search over representatives is a search over everything. Where that is not so (counts that
-add up over provenances, several patterns with `*` in scopes), `exact` is false and no proof is claimed.
+the same verdict, so a search over representatives is a search over everything. Where that is not so (an optional
+signal of which nobody knows the type, counts over provenances with huge thresholds), `exact` is false and no proof
+is claimed.
 """
 
 import datetime as dt
@@ -17,6 +18,7 @@ from gateway.policy.bundle import Bundle
 from gateway.policy.compiled import CompiledRule, CompiledScoring
 from gateway.policy.condition import Atom, atoms
 from gateway.policy.fields import FIELDS, FieldType
+from gateway.policy.globs import representatives
 
 Variable = tuple[str, ...]
 """`("run", detector)`, `("value", provenance, signal)`, `("word", provenance, signal, word)`, `("field", name)`,
@@ -25,6 +27,7 @@ Variable = tuple[str, ...]
 OTHER: Final = "something-else"
 UP: Final = "999999"  # newer than any minimum
 DOWN: Final = ""
+MOST_SUMMANDS: Final = 64  # beyond this a space grows too large to search
 
 SCOPED: Final = (("tenants", "principal.tenant"), ("apps", "principal.app"), ("models", "request.model"))
 
@@ -77,13 +80,19 @@ class Space:
                     for word in self.words[name]:
                         self.domains["word", source.value, name, word] = (False, True)
                 continue
+            domain = (False, True) if type_ is SignalType.FLAG else numbers(found, score=type_ is SignalType.SCORE)
             if type_ is SignalType.COUNT and any(
                 len(self._seen[names]) > 1 for atom, names in pairs if atom.name == name
             ):
-                self.exact = False  # sums of representatives do not stand for all sums
-            domain = (False, True) if type_ is SignalType.FLAG else numbers(found, score=type_ is SignalType.SCORE)
+                domain = self._summands(domain[-1])
             for source in self._classes:
                 self.domains["value", source.value, name] = domain
+
+    def _summands(self, most: int) -> tuple[int, ...]:
+        """Counts add up over provenances, so every one up to the first that passes all thresholds can matter."""
+        if most > MOST_SUMMANDS:
+            self.exact = False
+        return tuple(range(min(most, MOST_SUMMANDS) + 1))
 
     def _fields(
         self, named: Sequence[Atom], rules: Sequence[CompiledRule], scorings: Sequence[CompiledScoring]
@@ -113,9 +122,7 @@ class Space:
 
     def _field(self, name: str, texts: set[str], globs: set[str], named: Sequence[Atom]) -> None:
         field = FIELDS[name]
-        if len(globs) > 1:
-            self.exact = False
-        fitting = {glob.replace("*", OTHER) for glob in globs}
+        fitting = self._fitting(texts, globs) if globs else set()
         if field.type is FieldType.KINDS:
             closed = bool(field.values)
             words = sorted({*texts, *fitting} | (set(field.values) if closed else {OTHER}))
@@ -129,6 +136,14 @@ class Space:
             self.domains["field", name] = (False, True)
         else:
             self.domains["field", name] = numbers(named, score=False)
+
+    def _fitting(self, texts: set[str], globs: set[str]) -> set[str]:
+        """A text for each way in which texts can fit the globs and be named or not."""
+        likely = [OTHER, *(glob.replace("*", OTHER) for glob in sorted(globs)), *sorted(texts)]
+        found = representatives(texts | globs, likely)
+        if found is None:
+            self.exact = False
+        return set(found if found is not None else likely)
 
 
 def _rank(word: str) -> tuple[bool, str]:

@@ -15,6 +15,7 @@ from tests.policy.policy_texts import NOW, SIGNALS, bundle_of, evidence_of, poli
 
 HIT = {"name": "hit", "given": {"injection.score": 0.9}, "expect": "match"}
 MISS = {"name": "miss", "given": {"injection.score": 0.1}, "expect": "no_match"}
+DOWN = {"name": "down", "given": {"injection.score": {"status": "error"}}, "expect": {"status": "error"}}
 
 
 def run(*arguments: str, stdin: str = "", **options: Any) -> Result:
@@ -28,7 +29,7 @@ def write(folder: Path, *sets: Any) -> str:
 
 
 def test_lint_is_silent_on_sound_policies(tmp_path: Path) -> None:
-    result = run("lint", write(tmp_path, policy_set(rule(tests=[HIT, MISS]))))
+    result = run("lint", write(tmp_path, policy_set(rule(tests=[HIT, MISS, DOWN]))))
     assert result.exit_code == 0
     assert result.output.startswith("0 findings; 1 rules, sha256:")
 
@@ -41,7 +42,7 @@ def test_lint_tells_warnings_from_errors(tmp_path: Path) -> None:
     assert "POL105" in result.output
     written = json.loads(run("lint", folder, "--format", "json", "--strict").output)
     assert written["ok"] is False
-    assert [fault["code"] for fault in written["faults"]] == ["POL104", "POL105"]
+    assert [fault["code"] for fault in written["faults"]] == ["POL104", "POL105", "POL114"]
 
 
 def test_lint_reminds_of_dates(tmp_path: Path) -> None:

@@ -41,16 +41,22 @@ def load(context: click.Context, paths: Sequence[Path], now: datetime) -> Bundle
     options: Mapping[str, Any] = context.obj
     signals: Mapping[str, SignalType] = options["signals"]
     kinds: Mapping[str, Iterable[str]] = options.get("kinds", {})
-    chosen = paths or (Path("policies"),)
-    missing = next((path for path in chosen if not path.exists()), None)
-    if missing is not None:
-        cannot_run(f"`{missing}` does not exist: name a policy file or folder")
+    chosen = existing(paths)
     try:
         return load_bundle(chosen, signals=signals, kinds=kinds, now=now)
     except FaultsFound:
         raise
     except ConfigurationError as error:
         cannot_run(error.message)
+
+
+def existing(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The paths, or the folder `policies` if there are none; ends the command if one does not exist."""
+    chosen = tuple(paths) or (Path("policies"),)
+    missing = next((path for path in chosen if not path.exists()), None)
+    if missing is not None:
+        cannot_run(f"`{missing}` does not exist: name a policy file or folder")
+    return chosen
 
 
 def sound(context: click.Context, paths: Sequence[Path], now: datetime, form: str = "text") -> Bundle:
@@ -64,14 +70,18 @@ def sound(context: click.Context, paths: Sequence[Path], now: datetime, form: st
 def report_faults(faults: Sequence[Fault], form: str) -> NoReturn:
     """Show what keeps a bundle from loading, and end the command."""
     if form == "json":
-        shown = [{name: getattr(fault, name) for name in fault.__struct_fields__} for fault in faults]
-        print_json({"ok": False, "faults": shown})
+        print_json({"ok": False, "faults": shown_faults(faults)})
     elif form == "text":
         for fault in faults:
             click.echo(str(fault))
     else:
         click.echo(render(form, "load", [Case(fault.file, fault.line, fault.code, fault) for fault in faults]))
     sys.exit(WRONG)
+
+
+def shown_faults(faults: Sequence[Fault]) -> list[dict[str, Any]]:
+    """Faults as JSON values."""
+    return [{name: getattr(fault, name) for name in fault.__struct_fields__} for fault in faults]
 
 
 def cannot_run(message: str) -> NoReturn:

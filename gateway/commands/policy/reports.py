@@ -41,7 +41,8 @@ def _sarif(cases: Sequence[Case]) -> str:
     rules = [
         {
             "id": code,
-            "shortDescription": {"text": CODES[code]},
+            "shortDescription": {"text": CODES[code].title},
+            "help": {"text": CODES[code].remedy},
             "defaultConfiguration": {"level": _level(code)},
         }
         for code in codes
