@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, LifeSpanScope, Receive, Scope, Send
 from msgspec import Struct, structs
 
 from gateway.assembly.audit import follow_audit
+from gateway.assembly.bodies import keeping_log
 from gateway.assembly.console import ConsoleNeeds, build_console
 from gateway.assembly.policies import PolicyWorkshop, open_policies
 from gateway.audit.boot import Accept
@@ -128,7 +129,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     desk = AuditedCaseDesk(case_store, audit, transitions, key=case_key, ids=random_id, clock=utc_now)
     ports = Ports(
         rulebook=policies.rulebook,
-        audit=audit,
+        audit=keeping_log(settings, environ, audit, clock=utc_now, closing=closing),
         cases=desk,
         retriever=PassageRetriever(
             store,

@@ -30,6 +30,7 @@ class Purpose(StrEnum):
     SEAL = "seal"
     CASE_CONTENT = "case-content"
     CASE_BINDING = "case-binding"
+    BODY_KEYS = "body-keys"
     PRINCIPAL_REF = "principal-ref"
     INSPECTION_CACHE = "inspection-cache"
     HASH_REDACTION = "hash-redaction"

@@ -166,8 +166,17 @@ async def test_events_of_a_real_run_are_valid_at_every_level(tmp_path: Path) -> 
     for event in events:
         check_event(event)
         VALIDATOR.validate(event)
-    kept = {event["app"] for event in events if event.get("bodies")}
-    assert kept <= {"encrypted_body"}
+    kept = [event for event in events if event.get("bodies")]
+    assert {event["app"] for event in kept} == {"encrypted_body"}
+    fields = {(event["type"], body["field"]) for event in kept for body in event["bodies"]}
+    assert fields == {
+        ("intent", "query"),
+        ("intent", "request"),
+        ("outcome", "candidate"),
+        ("outcome", "answer"),
+        ("stream.close", "candidate"),
+        ("stream.close", "answer"),
+    }
     bare = [event for event in events if event["app"] == "metadata"]
     assert bare
     assert not any(word in json.dumps(event) for event in bare for word in ('"c:', '"signals"'))

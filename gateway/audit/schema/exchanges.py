@@ -32,6 +32,10 @@ class Intent(Kept, frozen=True, kw_only=True):
     query: Annotated[Committed | None, about("the last question")] = None
     phase: Annotated[Decision, about("verdict on the query")]
     coverage: Annotated[Coverage, about("what of the query was inspected")]
+    shadow: Annotated[WouldBe | None, about("if rules that are only observed were enforced; null if none matched")] = (
+        None
+    )
+    candidate: Annotated[CandidateVerdict | None, about("if the candidate were in force; null without one")] = None
     exceptions: Annotated[list[str], about("exceptions and approvals that lifted a match")] = []
 
 
@@ -53,6 +57,10 @@ class Outcome(Kept, frozen=True, kw_only=True):
     release: Annotated[Release, about("what left")]
     exceptions: Annotated[list[str], about("exceptions and approvals that lifted a match")] = []
     buffered: Annotated[bool, about("whether a rule needed the whole answer before any of it could leave")]
+    shadow: Annotated[WouldBe | None, about("if rules that are only observed were enforced; null if none matched")] = (
+        None
+    )
+    candidate: Annotated[CandidateVerdict | None, about("if the candidate were in force; null without one")] = None
     took_us: Annotated[int, about("from the request's arrival to this event", unit=MICROSECONDS)]
     case: Annotated[str, about("the case that was opened or resumed")] = ""
     error: Annotated[str, about("code of the error that ended it")] = ""

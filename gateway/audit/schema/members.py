@@ -120,6 +120,20 @@ class Decision(Part, frozen=True, kw_only=True):
     signals: Annotated[Signals | None, about("what the detectors saw")] = None
 
 
+class WouldBe(Part, frozen=True, kw_only=True):
+    """What would have become of the exchange so far, had more been enforced than was."""
+
+    would: Annotated[Effect, about("the strictest effect on the exchange")]
+    rules: Annotated[list[str], about("rules that would have tightened it")]
+
+
+class CandidateVerdict(WouldBe, frozen=True, kw_only=True):
+    """What policies that are evaluated beside those in force would have made of the exchange so far."""
+
+    policy: Annotated[str, about("digest of the candidate")]
+    errors: Annotated[list[str], about("codes of what went wrong with it")]
+
+
 class Passage(Part, frozen=True, kw_only=True):
     """One passage that retrieval returned."""
 
