@@ -1,8 +1,10 @@
 """One exchange while it runs: what the numbered steps of the pipeline have found out so far."""
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 
@@ -12,7 +14,8 @@ from gateway.domain.ports import AuditLog, CaseDesk, Inspecting, Policy, Retriev
 from gateway.domain.principal import Principal
 from gateway.domain.signal import NOTHING_INSPECTED, Inspection
 from gateway.domain.verdict import FieldValue, Verdict
-from gateway.domain.vocabulary import Effect, strictest
+from gateway.domain.vocabulary import Effect, Phase, strictest
+from gateway.enforce.answer import AnswerRelease
 from gateway.enforce.growth import GrowthIndex
 from gateway.enforce.redaction import Redactor
 from gateway.settings import AppSettings
@@ -64,6 +67,26 @@ class Call(Struct, frozen=True, kw_only=True):
     case: str = ""  # the approved case that this request resumes
 
 
+class Rehearsed(Struct, frozen=True, kw_only=True):
+    """What the candidate would have done with one text or group of texts. `error` says why that is not known."""
+
+    phase: Phase
+    effect: Effect
+    rules: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Rehearsing(Protocol):
+    """A part of an exchange that the candidate judges when the exchange ends."""
+
+    @property
+    def pending(self) -> "Sequence[asyncio.Task[Any]]":
+        """Scans that are still running; each ends by itself, soon."""
+        ...
+
+    def conclude(self, release: AnswerRelease | None, now: datetime) -> None: ...
+
+
 class JudgedPassage(Struct, frozen=True, kw_only=True):
     """A passage with the verdict on it; `kept` says whether the model gets to see it."""
 
@@ -96,6 +119,8 @@ class Exchange(Struct, kw_only=True):
     case_expires: str = ""
     buffered: bool = False
     approval: Approval | None = None  # of a human, for exactly this request
+    rehearsed: list[Rehearsed] = field(default_factory=list)
+    rehearsals: list[Rehearsing] = field(default_factory=list)
 
     @property
     def id(self) -> str:

@@ -34,13 +34,15 @@ from gateway.domain.signal import DetectorRun, Inspection, SignalValue, by_segme
 from gateway.domain.verdict import Evidence, FieldValue, Verdict
 from gateway.domain.vocabulary import Effect, Phase, Provenance
 from gateway.enforce.answer import AnswerPlan, AnswerRelease
+from gateway.enforce.holding import HeldAnswer
 from gateway.enforce.pseudonyms import PseudonymMap
 from gateway.enforce.redaction import Redactor
 from gateway.enforce.release import Cut, TextRelease
 from gateway.enforce.units import Granularity
-from gateway.escalation import CHANGED, answer_facts, held_reply, lifted, open_case, requeue, resume, still_held
+from gateway.escalation import CHANGED, answer_facts, held_reply, lifted, open_case, requeue, resume, still_held, united
 from gateway.exchange import Call, Exchange, JudgedPassage, Ports, tenant_key
 from gateway.record import intent
+from gateway.rehearsal import begin_rehearsal, rehearse_later
 from gateway.reply import Reply, blocked_reply, embedded_reply, stopped_reply, whole_reply
 from gateway.retrieval.context import build_context, list_sources
 from gateway.settings import RetrievalSettings, Settings
@@ -146,7 +148,7 @@ class Pipeline:
             model = held_reply(exchange, approval)
         release = AnswerRelease(self._plan(exchange))
         answer = await release.whole(model.body)  # 10 inspect and decide
-        if approval.answer is not None and release.all_stopped:
+        if approval.answer is not None and (release.all_stopped or release.any_held):
             await requeue(cases, exchange, approval, "judged_differently", key)
             await settle(self._ports, exchange, EventType.OUTCOME, release=release, model=model)  # 11 settle
             return unpacked(packed(whole_reply(exchange, release, answer)), exchange)
@@ -181,8 +183,11 @@ class Pipeline:
         return embedded_reply(exchange, model.body)
 
     async def _query(self, exchange: Exchange) -> Body:
+        rehearsal = begin_rehearsal(exchange, Phase.QUERY, exchange.call.prompt.segments)
         exchange.inspection = await self._inspect(exchange, exchange.call.prompt.segments, Phase.QUERY)  # 3 inspect
         exchange.query = self._decide(exchange, Phase.QUERY, exchange.inspection)  # 4 decide
+        if rehearsal is not None:
+            await rehearsal.judge(exchange.inspection.values, exchange.inspection.runs, self._ports.clock())
         draft = intent(exchange)
         exchange.intended = True  # even if the append fails: the event may have reached the disk
         await self._ports.audit.append(draft)  # 5 intend
@@ -280,13 +285,16 @@ class Pipeline:
             Segment(index=index, text=text, provenance=Provenance.PASSAGE)
             for index, text in enumerate((passage.title, passage.section, passage.text))
         ]
-        inspection = await self._inspect(exchange, segments, Phase.PASSAGE)
         about: dict[str, FieldValue] = {
             "passage.doc": passage.doc,
             "passage.access": passage.access,
             "passage.classification": passage.classification,
         }
+        rehearsal = begin_rehearsal(exchange, Phase.PASSAGE, segments, about)
+        inspection = await self._inspect(exchange, segments, Phase.PASSAGE)
         verdict = self._decide(exchange, Phase.PASSAGE, inspection, about)
+        if rehearsal is not None:
+            await rehearsal.judge(inspection.values, inspection.runs, self._ports.clock())
         if verdict.effect.stops:
             # Nobody can be asked about one passage of many: what a human would have to see is left out.
             return JudgedPassage(passage=passage, verdict=verdict, kept=False)
@@ -336,6 +344,7 @@ class Pipeline:
             obligations=exchange.query.obligations,
             sources=list_sources(exchange.shown),
             on_stop=lambda verdict, candidate: self._stop_answer(exchange, verdict, candidate),
+            on_hold=lambda verdicts, candidate, held: self._hold_answer(exchange, verdicts, candidate, held),
         )
 
     async def _stop(self, exchange: Exchange, reply: Callable[[Exchange, str], Reply]) -> Reply:
@@ -350,12 +359,33 @@ class Pipeline:
         exchange.stop(verdict.effect)
         return await self._notice(exchange, verdict, candidate=candidate)
 
-    async def _notice(self, exchange: Exchange, verdict: Verdict, *, candidate: str) -> str:
+    async def _hold_answer(
+        self, exchange: Exchange, verdicts: Sequence[Verdict], candidate: str, held: HeldAnswer
+    ) -> str:
+        verdict, lifts = united(verdicts)
+        exchange.stop(verdict.effect)
+        return await self._notice(exchange, verdict, candidate=candidate, held=held, lifts=lifts)
+
+    async def _notice(
+        self,
+        exchange: Exchange,
+        verdict: Verdict,
+        *,
+        candidate: str,
+        held: HeldAnswer | None = None,
+        lifts: frozenset[str] = frozenset(),
+    ) -> str:
         effect = exchange.stopped or verdict.effect
         if effect is Effect.ESCALATE:
-            now = self._ports.clock()
             await open_case(
-                self._ports.cases, exchange, verdict, candidate=candidate, key=self._ports.hash_key, now=now
+                self._ports.cases,
+                exchange,
+                verdict,
+                candidate=candidate,
+                completion=held.encoded() if held else "",
+                lifts=lifts,
+                key=self._ports.hash_key,
+                now=self._ports.clock(),
             )
         message = exchange.stop_message or verdict.message
         exchange.notice = notice(effect, message, phase=verdict.phase, exchange=exchange.id, case=exchange.case)
@@ -378,17 +408,22 @@ class Pipeline:
 class _BoundJudge:
     """Inspects and decides for one exchange and phase (`enforce.release.Judge`)."""
 
-    __slots__ = ("_exchange", "_facts", "_phase", "_pipeline")
+    __slots__ = ("_exchange", "_facts", "_phase", "_pipeline", "_rehearsal")
 
     def __init__(self, pipeline: Pipeline, exchange: Exchange, phase: Phase, facts: Mapping[str, FieldValue]) -> None:
         self._pipeline, self._exchange, self._phase, self._facts = pipeline, exchange, phase, facts
+        self._rehearsal = rehearse_later(exchange, phase, facts)
 
     async def inspect(self, segments: Sequence[Segment], *, keep: bool = True) -> Inspection:
+        if self._rehearsal is not None and keep:  # what is not kept is seen again, as part of more
+            self._rehearsal.look(segments)
         return await self._pipeline._inspect(self._exchange, segments, self._phase, keep=keep)  # noqa: SLF001 -- one unit
 
     def decide(
         self, values: Mapping[Provenance, Mapping[str, SignalValue]], runs: Mapping[str, DetectorRun]
     ) -> Verdict:
+        if self._rehearsal is not None and self._phase is Phase.TOOL_CALL:  # an answer's texts keep their evidence
+            self._rehearsal.judge_later(values, runs)
         seen = Inspection(values=values, runs=runs)
         return self._pipeline._decide(self._exchange, self._phase, seen, self._facts)  # noqa: SLF001 -- one unit
 

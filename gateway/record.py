@@ -11,7 +11,7 @@ from gateway.domain.event import Commitment, EventDraft, EventType
 from gateway.domain.principal import Principal
 from gateway.domain.signal import DetectorRun, SignalValue
 from gateway.domain.verdict import RuleOutcome, Verdict
-from gateway.domain.vocabulary import Effect, Provenance, SignalStatus
+from gateway.domain.vocabulary import Effect, Phase, Provenance, RuleMode, SignalStatus, strictest
 from gateway.enforce.answer import AnswerRelease
 from gateway.exchange import Exchange, JudgedPassage
 
@@ -34,6 +34,7 @@ def intent(exchange: Exchange) -> EventDraft:
         "coverage": _coverage(exchange.inspection.runs, prompt.unscanned),
         "exceptions": _exceptions([verdict]),
     }
+    _add_would_be(body, exchange, verdict.effect, [verdict])
     return captured(_draft(EventType.INTENT, exchange.id, exchange.principal, body), exchange, asked_texts)
 
 
@@ -85,6 +86,7 @@ def settled(
         "buffered": exchange.buffered,
         "took_us": took_us,
     }
+    _add_would_be(body, exchange, effect, [*_judged_before(exchange), *verdicts])
     if exchange.case:
         body["case"] = exchange.case
     if error:
@@ -120,6 +122,35 @@ def _draft(kind: EventType, exchange_id: str, principal: Principal, body: dict[s
         principal=principal.ref,
         body=body,
     )
+
+
+def _add_would_be(body: dict[str, Any], exchange: Exchange, effect: Effect, verdicts: Sequence[Verdict]) -> None:
+    """What rules that are only observed, and the candidate's, would have made of what was judged so far."""
+    observed = [
+        (verdict.phase, outcome)
+        for verdict in verdicts
+        for outcome in verdict.outcomes
+        if outcome.mode is RuleMode.SHADOW and outcome.effect is not Effect.ALLOW
+    ]
+    if observed:
+        would = strictest(effect, *(_on_exchange(phase, outcome.effect) for phase, outcome in observed))
+        body["shadow"] = {"would": would.value, "rules": sorted({outcome.rule for _, outcome in observed})}
+    candidate = exchange.rulebook.candidate
+    if candidate is not None:
+        rehearsed = exchange.rehearsed
+        body["candidate"] = {
+            "policy": candidate.policy.digest,
+            "would": strictest(*(_on_exchange(one.phase, one.effect) for one in rehearsed)).value,
+            "rules": sorted({rule for one in rehearsed for rule in one.rules}),
+            "errors": sorted({one.error for one in rehearsed if one.error}),
+        }
+
+
+def _on_exchange(phase: Phase, effect: Effect) -> Effect:
+    """What an effect on one text does to the exchange: a passage that is left out flags it (`Exchange.effect`)."""
+    if phase is not Phase.PASSAGE:
+        return effect
+    return Effect.FLAG if effect.stops else Effect.ALLOW
 
 
 def _phase(

@@ -1,7 +1,10 @@
 """Step 11: the durable `outcome` (or `stream.close`) that every exchange ends with."""
 
+import asyncio
 import re
 from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from gateway.domain.event import EventType
@@ -34,6 +37,35 @@ async def settle(
     """
     exchange.settled = True
     elapsed = ports.clock() - exchange.call.started
+    write = partial(
+        _write, ports, exchange, kind, release=release, model=model, finish=finish, error=error, elapsed=elapsed
+    )
+    pending = [scan for one in exchange.rehearsals for scan in one.pending]
+    if not pending:
+        await write()
+        return
+
+    async def wait_and_write() -> None:
+        await asyncio.wait(pending)
+        await write()
+
+    # The wait for the candidate's detectors is short; whoever is cancelled meanwhile does not take the event along.
+    await asyncio.shield(asyncio.create_task(wait_and_write()))
+
+
+async def _write(
+    ports: Ports,
+    exchange: Exchange,
+    kind: EventType,
+    *,
+    release: AnswerRelease | None,
+    model: ModelReply | None,
+    finish: str,
+    error: str,
+    elapsed: timedelta,
+) -> None:
+    for one in exchange.rehearsals:
+        one.conclude(release, ports.clock())
     usage = model.body.get("usage") if model else None
     await ports.audit.append(
         settled(

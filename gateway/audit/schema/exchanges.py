@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from gateway.audit.schema.envelope import Envelope, Kept
 from gateway.audit.schema.members import (
     MICROSECONDS,
+    CandidateVerdict,
     Committed,
     Count,
     Coverage,
@@ -14,6 +15,7 @@ from gateway.audit.schema.members import (
     Release,
     Retrieval,
     Signals,
+    WouldBe,
     about,
 )
 

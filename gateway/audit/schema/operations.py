@@ -93,9 +93,16 @@ class Ingested(Envelope, frozen=True, kw_only=True):
     changed: Annotated[Count, about("documents with new content")]
     unchanged: Annotated[Count, about("documents that stayed")]
     removed: Annotated[Count, about("documents that went")]
-    passages: Annotated[Count, about("passages that were embedded")]
+    faults: Annotated[Count, about("files that were left out because of a fault")] = 0
+    passages: Annotated[Count, about("passages that were prepared")]
+    withheld: Annotated[Count, about("passages among them that policies keep from everyone")] = 0
+    redacted: Annotated[Count, about("passages among them that policies redacted")] = 0
+    hidden_chars: Annotated[Count, about("characters that no reader sees and that were left out")] = 0
     embedder: Annotated[str, about("embedding model and version")]
-    chunker: Annotated[str, about("how documents are cut")]
+    chunker: Annotated[str, about("layout of passages; each names what cut it")]
+    run: Annotated[str, about("id of the ingest; records of documents name it")] = ""
+    policy: Annotated[str, about("digest of the policies and detectors that judged the passages; empty for none")] = ""
+    manifest: Annotated[str, about("digest of the documents and revisions that were indexed; empty for none")] = ""
     index_rev_before: Annotated[str, about("revision of the index before; empty for none")]
     index_rev: Annotated[str, about("revision of the index after")]
 
