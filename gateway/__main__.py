@@ -4,6 +4,8 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +20,8 @@ from gateway.settings import load_settings
 if TYPE_CHECKING:
     from gateway.policy.bundle import Bundle
     from gateway.policy.conversations import ConversationResult
-    from gateway.retrieval.ingest import IngestReport
+    from gateway.retrieval.ingest import Ingest
+    from gateway.retrieval.report import IngestReport
     from gateway.retrieval.store import PassageStore
 
 
@@ -100,12 +103,30 @@ def cli(context: click.Context, *, config: str) -> None:
     def embedder() -> Callable[[], Embedder]:
         from gateway.retrieval.embedding import MiniLmEmbedder
 
-        return MiniLmEmbedder
+        return cache(MiniLmEmbedder)  # whoever asks gets the same one: a model is loaded once
 
     def passage_store() -> "Callable[[], PassageStore]":
         from gateway.app import open_store
 
         return lambda: open_store(context.obj["settings"], os.environ, context.obj["embedder"]())
+
+    def ingest() -> "Callable[[], AbstractAsyncContextManager[Ingest]]":
+        from gateway.app import random_id
+        from gateway.assembly.ingest import opened_ingest
+
+        return lambda: opened_ingest(
+            context.obj["settings"], context.obj["passage_store"], context.obj["embedder"](), run=random_id()
+        )
+
+    def reading() -> object:
+        from gateway.assembly.ingest import reading_of
+
+        return reading_of(context.obj["settings"])
+
+    def parser() -> object:
+        from gateway.assembly.ingest import parser_of
+
+        return parser_of(context.obj["settings"])
 
     def on_ingested() -> "Callable[[IngestReport], object]":
         return lambda report: [context.obj["record"](draft) for draft in report.events()]
@@ -124,6 +145,9 @@ def cli(context: click.Context, *, config: str) -> None:
         "record": record,
         "embedder": embedder,
         "passage_store": passage_store,
+        "ingest": ingest,
+        "reading": reading,
+        "parser": parser,
         "on_ingested": on_ingested,
     }
     context.obj = _Context(config, makers)

@@ -69,14 +69,16 @@ def build_detectors(
     embedder: Callable[[], Embedder],
     *,
     known: Mapping[str, Detector] | None = None,
+    phases: frozenset[Phase] = frozenset(Phase),
 ) -> list[Detector]:
-    """The detectors that the bundle's rules need. Loads models: seconds for names, a fraction for embeddings.
+    """The detectors that the bundle's rules need in some of the phases. Loads models: seconds for names, a fraction
+    for embeddings.
 
     `known` are detectors that were built with the same settings, by name: those that do not depend on policies are
     taken over as they are, and so are those of equal patterns, lists and topics.
     """
     known = known or {}
-    needed = frozenset[str]().union(*(rule.detectors for rule in bundle.rules))
+    needed = frozenset[str]().union(*(rule.detectors for rule in bundle.rules if rule.phases & phases))
     makers: Mapping[str, Callable[[], Detector]] = {
         "pii": lambda: Pii(
             spacy_model=settings.spacy_model,

@@ -87,7 +87,7 @@ async def _ingest(settings: Settings) -> None:
     embedder = MiniLmEmbedder()
     store = open_store(settings, {}, embedder)
     try:
-        report = await Ingest(store, embedder).run([CORPUS], tenant=TENANT)
+        report = (await Ingest(store, embedder).run([CORPUS], tenant=TENANT)).sound()
     finally:
         await store.close()
     events: list[EventDraft] = report.events()

@@ -210,11 +210,15 @@ def _searching(
             store = composition["passage_store"]()
         else:
             store = _embedded(Path(folder), embedder)
-            asyncio.run(Ingest(store, embedder).run([CORPUS], tenant=TENANT))
+            asyncio.run(_index(store, embedder, CORPUS, tenant=TENANT))
         try:
             yield tenant or TENANT, _retriever(store, embedder, settings, top_k), embedder
         finally:
             asyncio.run(store.close())
+
+
+async def _index(store: PassageStore, embedder: Embedder, folder: Path, *, tenant: str) -> None:
+    (await Ingest(store, embedder).run([folder], tenant=tenant)).sound()
 
 
 def _embedded(folder: Path, embedder: Embedder) -> EmbeddedStore:
@@ -246,7 +250,7 @@ def _measure_labelled(labelled: RetrievalSet, embedder: Embedder, depth: int) ->
 
         async def run() -> RetrievalScores:
             try:
-                await Ingest(store, cached).run([Path(folder) / "documents"], tenant=_LABELLED_TENANT)
+                await _index(store, cached, Path(folder) / "documents", tenant=_LABELLED_TENANT)
                 return await retrieval.evaluate(labelled, search, k=depth)
             finally:
                 await store.close()

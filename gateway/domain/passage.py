@@ -11,7 +11,8 @@ class Passage(Struct, frozen=True, kw_only=True):
     """A passage as the store returned it.
 
     `access` are the groups that may see it; empty means nobody. `number` counts passages within the document
-    from 0. `revision` is the document's content hash, 16 hex digits. `score` lies in 0..1 and only ranks.
+    from 0. `revision` is the document's content hash, 16 hex digits. `score` lies in 0..1 and only ranks. `released`
+    are ids of passage rules whose stop of exactly this text a human has lifted.
     """
 
     doc: str
@@ -24,7 +25,12 @@ class Passage(Struct, frozen=True, kw_only=True):
     owner: str = ""
     classification: str = ""  # public | internal | confidential | restricted
     effective: str = ""  # ISO date the content is valid from
+    valid_from: str = ""  # ISO dates between which it is found, both inclusive; "" is unbounded
+    valid_to: str = ""
+    place: str = ""  # where in the document it stands: `page 3`, `rows 2 to 9`
+    chunker: str = ""  # method, version and sizes that cut it
     access: frozenset[str]
+    released: frozenset[str] = frozenset()
     score: float = 0.0
 
     @property

@@ -1,7 +1,7 @@
 """Runs the requested detectors over the segments of a phase."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import lru_cache, partial
 from typing import Final
@@ -11,9 +11,10 @@ from msgspec import Struct
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.ports import Detector
 from gateway.domain.segment import Segment
-from gateway.domain.signal import Inspection
+from gateway.domain.signal import Inspection, Scan
 from gateway.domain.vocabulary import Placement, Provenance
 from gateway.inspection.cache import ScanCache
+from gateway.inspection.kept_scans import KeptScans
 from gateway.inspection.lane import Asked, Lane
 from gateway.inspection.merge import Part, merge
 
@@ -51,7 +52,10 @@ class Inspector:
         cache_key: bytes,
         clock_us: Callable[[], int],
         waiting_limit: int = WAITING_LIMIT,
+        kept: KeptScans | None = None,
     ) -> None:
+        """`kept` are scans of passages from their ingest, asked for when a call is about passages alone."""
+        self._kept = kept
         self._cache = ScanCache(cache_bytes, cache_key)
         self._clock_us = clock_us
         self._open = partial(Lane, cache=self._cache, threads=threads, waiting_limit=waiting_limit, clock_us=clock_us)
@@ -102,6 +106,8 @@ class Inspector:
             distinct[digest] = segment.text
 
         crew = self._crew(detectors)
+        if self._kept is not None and all(segment.provenance is Provenance.PASSAGE for segment in segments):
+            self._recall(self._kept, crew, distinct)
         asked = [self._ask(lane, segments, distinct, keep=keep) for lane in crew.lanes]
 
         # Every scan has begun, so that waiting in turn takes as long as the slowest one, not as their sum.
@@ -111,6 +117,20 @@ class Inspector:
                 await question.asked.land(started_s + timeout_s, self._clock_us, started_us)
 
         return merge(segments, [question.part(digests) for question in asked], crew.not_installed)
+
+    def cached(self, texts: Iterable[str], detectors: frozenset[str]) -> dict[bytes, Scan]:
+        """What the cache holds of these texts for these detectors, under the keys of `KeptScans`."""
+        digests = [self._cache.digest(text) for text in texts]
+        keys = [digest + lane.tag for digest in digests for lane in self._crew(detectors).lanes]
+        return {key: scan for key in keys if (scan := self._cache.get(key)) is not None}
+
+    def _recall(self, kept: KeptScans, crew: "_Crew", digests: Iterable[bytes]) -> None:
+        """Fill the cache with what was seen of these texts at their ingest."""
+        keys = [digest + lane.tag for digest in digests for lane in crew.lanes]
+        missing = [key for key in keys if self._cache.get(key) is None]
+        if missing:
+            for key, scan in kept.find(missing).items():
+                self._cache.put(key, scan)
 
     def close(self) -> None:
         """Stop taking thread scans: those that wait end as `error` with reason `closed`."""

@@ -83,7 +83,7 @@ class Lane:
         self._clock_us = clock_us
         self._waiting_limit = waiting_limit
         self._flights: dict[bytes, Flight] = {}
-        self._tag = hashlib.blake2b(f"{detector.name}\0{detector.version}".encode(), digest_size=_TAG_BYTES).digest()
+        self.tag = hashlib.blake2b(f"{detector.name}\0{detector.version}".encode(), digest_size=_TAG_BYTES).digest()
         self._inline = detector.placement is Placement.INLINE
         self._threads = 1 if self._inline else threads
         self._pool: ThreadPoolExecutor | None = None
@@ -98,7 +98,7 @@ class Lane:
             return asked
         missing: list[bytes] = []
         for digest in texts:
-            key = digest + self._tag
+            key = digest + self.tag
             if (scan := self._cache.get(key)) is not None:
                 asked.outcomes[digest] = scan
             elif (flight := self._flights.get(key)) is not None:
@@ -133,7 +133,7 @@ class Lane:
         for digest, outcome in zip(missing, outcomes, strict=True):
             asked.outcomes[digest] = outcome
             if keep and isinstance(outcome, Scan):
-                self._cache.put(digest + self._tag, outcome)
+                self._cache.put(digest + self.tag, outcome)
         asked.took_us = self._clock_us() - started_us
 
     def _take_off(self, asked: Asked, missing: Sequence[bytes], texts: Mapping[bytes, str]) -> None:
@@ -142,7 +142,7 @@ class Lane:
             name = f"detector-{self.detector.name}"
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=name)
         for batch in _batches(missing, texts):
-            flights = [Flight(digest + self._tag, loop.create_future()) for digest in batch]
+            flights = [Flight(digest + self.tag, loop.create_future()) for digest in batch]
             for digest, flight in zip(batch, flights, strict=True):
                 asked.flights[digest] = self._flights[flight.key] = flight
             if self._pool is None:  # closed before it was needed

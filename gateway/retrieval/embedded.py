@@ -18,7 +18,7 @@ import shutil
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -31,7 +31,14 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.retrieval.fusion import reciprocal_rank_fusion
 from gateway.retrieval.generation import FORMAT, Generation, write_generation
 from gateway.retrieval.revision import revision
-from gateway.retrieval.store import Catalogue, IndexUpdate, SearchRequest, SearchResult
+from gateway.retrieval.store import (
+    Catalogue,
+    DocumentRecord,
+    IndexedDocument,
+    IndexUpdate,
+    SearchRequest,
+    SearchResult,
+)
 from gateway.retrieval.terms import query_terms
 
 _DEPTH: Final = 50  # candidates of each ranking; SciFact nDCG@10 is flat from 20 to 100
@@ -88,6 +95,22 @@ class EmbeddedStore:
     async def catalogue(self, tenant: str) -> Catalogue:
         return await self._run(self._catalogue, tenant)
 
+    async def revision(self, tenant: str) -> str:
+        # a few microseconds, of which a thread would make a hundred
+        try:
+            return self._pointed(tenant)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the passage index cannot be used: {type(error).__name__}: ingest the corpus again if this stays",
+                code="store_failed",
+            ) from error
+
+    async def records(self, tenant: str, docs: Collection[str]) -> Mapping[str, DocumentRecord]:
+        return await self._run(self._records, tenant, docs)
+
+    async def read(self, tenant: str, docs: Collection[str]) -> tuple[IndexedDocument, ...]:
+        return await self._run(self._read, tenant, docs)
+
     async def apply(self, update: IndexUpdate) -> str:
         # the write goes on if its caller is cancelled: half of it would only be work to be done again
         return await asyncio.shield(self._run(self._apply, update))
@@ -113,7 +136,7 @@ class EmbeddedStore:
             if generation is None:
                 return SearchResult()
             self._check_embedder(generation)
-            view = generation.view(request.groups)
+            view = generation.view(request.groups, request.day)
             depth = max(_DEPTH, request.limit)
             near = generation.nearest(request.vector, view, depth)
             matching = generation.matching(query_terms(request.text), view, depth)
@@ -146,6 +169,26 @@ class EmbeddedStore:
         with self._using(tenant) as generation:
             return Catalogue() if generation is None else generation.catalogue()
 
+    def _pointed(self, tenant: str) -> str:
+        """The name that the tenant's pointer holds, read only if the file is not the one of an open generation."""
+        pointer = self._home(tenant) / _POINTER
+        try:
+            found = pointer.stat()
+        except FileNotFoundError:
+            return ""
+        held = self._open.get(tenant)
+        if held is not None and held.signature == (found.st_ino, found.st_mtime_ns, found.st_size):
+            return held.generation.index_rev
+        return pointer.read_text("ascii")
+
+    def _records(self, tenant: str, docs: Collection[str]) -> Mapping[str, DocumentRecord]:
+        with self._using(tenant) as generation:
+            return {} if generation is None else generation.records(docs)
+
+    def _read(self, tenant: str, docs: Collection[str]) -> tuple[IndexedDocument, ...]:
+        with self._using(tenant) as generation:
+            return () if generation is None else tuple(generation.documents(docs))
+
     def _apply(self, update: IndexUpdate) -> str:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _writer_lock(self._directory / "writer.lock"):
@@ -155,12 +198,12 @@ class EmbeddedStore:
                 return self._write(update, before)
 
     def _write(self, update: IndexUpdate, before: Generation | None) -> str:
-        replaced = {document.record.doc: document.record.content for document in update.documents}
+        replaced = {document.record.doc: document.record.state for document in update.documents}
         kept: dict[str, str] = {}
         if before is not None and before.identity == update.identity:
             gone = replaced.keys() | update.removed
             documents = before.catalogue().documents
-            kept = {doc: record.content for doc, record in documents.items() if doc not in gone}
+            kept = {doc: record.state for doc, record in documents.items() if doc not in gone}
         index_rev = revision(FORMAT, update.tenant, update.identity, kept | replaced)
         if before is not None and before.index_rev == index_rev:
             return index_rev

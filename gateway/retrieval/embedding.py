@@ -11,9 +11,10 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,17 @@ _BATCH_TOKENS: Final = 512  # padded tokens a run: short texts gain from sharing
 _KEPT_TOKENS: Final = 128  # memory of longer runs is given back; a query's is kept, taking it anew costs 0.3 ms
 
 
+@runtime_checkable
+class TokenBound(Protocol):
+    """An embedder that says how much of a text it reads."""
+
+    max_tokens: int
+
+    def tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, those beyond the bound included."""
+        ...
+
+
 class MiniLmEmbedder:
     """Port `Embedder`: 384 dimensions, unit length, mean over the tokens of the text.
 
@@ -48,12 +60,24 @@ class MiniLmEmbedder:
     name = "all-minilm-l6-v2"
     version = f"int8-{MODEL_SHA256[:12]}-{TOKENIZER_SHA256[:12]}-{_MAX_TOKENS}"
     dimensions = _DIMENSIONS
+    max_tokens = _MAX_TOKENS
 
     def __init__(self, *, threads: int = 1) -> None:
         model = _verified(_packaged(*_MODEL_FILE).read_bytes(), MODEL_SHA256, "model.onnx", _MODEL_FILE[0])
         self._session = _session(model, threads)
         self._returning_memory = _returning_memory()
         self._tokenizer = _tokenizer(_packaged(*_TOKENIZER_ARCHIVE))
+
+    @cached_property
+    def _counter(self) -> Any:
+        """A tokenizer that reads to the end: only ingests need one."""
+        counter = _tokenizer(_packaged(*_TOKENIZER_ARCHIVE))
+        counter.no_truncation()
+        return counter
+
+    def tokens(self, texts: Sequence[str]) -> list[int]:
+        encodings = self._counter.encode_batch([text.encode("utf-8", "replace").decode() for text in texts])
+        return [len(encoding.ids) for encoding in encodings]
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = np.empty((len(texts), _DIMENSIONS), dtype=np.float32)
@@ -90,6 +114,9 @@ class CachingEmbedder:
         self.name = embedder.name
         self.version = embedder.version
         self.dimensions = embedder.dimensions
+        if isinstance(embedder, TokenBound):
+            self.max_tokens = embedder.max_tokens
+            self.tokens = embedder.tokens
         self._embedder = embedder
         self._entries = entries
         self._lock = threading.Lock()

@@ -1,9 +1,9 @@
 """One immutable index of one tenant on disk: `passages.db` (SQLite with FTS5) and `vectors.f32`.
 
 A generation is written once, under a temporary name, and never changed, so readers need no locks and share its pages
-in memory. Passages are ordered by access label set, document and number; row `i` of the vectors is row id `i + 1` of
-both tables. Passages that share a label set are neighbours, so the access filter of the vector search is a handful
-of ranges: forbidden rows are not even read.
+in memory. Passages are ordered by access label set, validity, document and number; row `i` of the vectors is row id
+`i + 1` of both tables. Passages that share labels and validity are neighbours, so the filter of the vector search is
+a handful of ranges: forbidden rows are not even read.
 """
 
 import json
@@ -25,7 +25,8 @@ from gateway.domain.passage import Passage
 from gateway.retrieval.store import Catalogue, DocumentRecord, IndexedDocument, IndexIdentity, IndexUpdate
 from gateway.retrieval.terms import match_any
 
-FORMAT: Final = "embedded-1"
+FORMAT: Final = "embedded-2"
+_BEFORE_VALIDITY: Final = "embedded-1"  # labels without dates; read as if always valid
 _DATABASE: Final = "passages.db"
 _VECTORS: Final = "vectors.f32"
 
@@ -41,7 +42,8 @@ _MAPPED_BYTES: Final = 1 << 30  # readers share the pages that the system caches
 _SCHEMA: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE document (doc TEXT PRIMARY KEY, record BLOB NOT NULL);
-CREATE TABLE label (id INTEGER PRIMARY KEY, access TEXT NOT NULL, first INTEGER NOT NULL, past INTEGER NOT NULL);
+CREATE TABLE label (id INTEGER PRIMARY KEY, access TEXT NOT NULL, opens TEXT NOT NULL, closes TEXT NOT NULL,
+    first INTEGER NOT NULL, past INTEGER NOT NULL);
 CREATE TABLE passage (id INTEGER PRIMARY KEY, label INTEGER NOT NULL, doc TEXT NOT NULL, body BLOB NOT NULL);
 CREATE INDEX passage_doc ON passage (doc);
 CREATE VIRTUAL TABLE lexical USING fts5 (heading, text, content='', tokenize='{_TOKENIZER}');
@@ -59,9 +61,16 @@ class RowRange(Struct, frozen=True):
 
 
 class _Label(Struct, frozen=True):
+    """Passages that the same groups may see between the same dates."""
+
     id: int
     access: frozenset[str]
+    opens: str
+    closes: str
     rows: RowRange
+
+    def is_open(self, day: str) -> bool:
+        return not day or (self.opens <= day and (not self.closes or day <= self.closes))
 
 
 class View(Struct, frozen=True):
@@ -92,9 +101,11 @@ class Generation:
                 self._opened += 1
             with self._connection() as connection:
                 meta = _read_meta(connection)
+                dates = "'', ''" if meta["format"] == _BEFORE_VALIDITY else "opens, closes"
+                found = connection.execute(f"SELECT id, access, {dates}, first, past FROM label")  # noqa: S608 our own
                 self._labels = [
-                    _Label(id_, frozenset(json.loads(access)), RowRange(first, past))
-                    for id_, access, first, past in connection.execute("SELECT id, access, first, past FROM label")
+                    _Label(id_, frozenset(json.loads(access)), opens, closes, RowRange(first, past))
+                    for id_, access, opens, closes, first, past in found
                 ]
             self.index_rev = meta["index_rev"]
             self.tenant = meta["tenant"]
@@ -111,8 +122,8 @@ class Generation:
             self._connections.get().close()
         self._opened = 0
 
-    def view(self, groups: frozenset[str]) -> View:
-        permitted = [label for label in self._labels if label.access & groups]
+    def view(self, groups: frozenset[str], day: str) -> View:
+        permitted = [label for label in self._labels if label.access & groups and label.is_open(day)]
         return View(
             tuple(label.id for label in permitted),
             tuple(_merged(label.rows for label in permitted)),
@@ -193,15 +204,28 @@ class Generation:
         documents = {record.doc: record for record in records}
         return Catalogue(identity=self.identity, documents=documents, index_rev=self.index_rev)
 
+    def records(self, wanted: Iterable[str]) -> dict[str, DocumentRecord]:
+        """The records of those documents that are here."""
+        with self._connection() as connection:
+            rows = [
+                connection.execute("SELECT record FROM document WHERE doc = ?", (doc,)).fetchone() for doc in wanted
+            ]
+        return {record.doc: record for record in (_decode_record(row[0]) for row in rows if row is not None)}
+
     def documents(self, wanted: Iterable[str]) -> Iterator[IndexedDocument]:
-        """Whole documents as they were indexed, one at a time."""
+        """Those of the documents that are here, whole and as they were indexed, one at a time."""
         with self._connection() as connection:
             for doc in wanted:
-                record = connection.execute("SELECT record FROM document WHERE doc = ?", (doc,)).fetchone()[0]
-                found = connection.execute("SELECT id, body FROM passage WHERE doc = ? ORDER BY id", (doc,)).fetchall()
+                row = connection.execute("SELECT record FROM document WHERE doc = ?", (doc,)).fetchone()
+                if row is None:
+                    continue
+                record = row[0]
+                rows = connection.execute("SELECT id, body FROM passage WHERE doc = ?", (doc,)).fetchall()
+                found = [(id_, _decode_passage(body)) for id_, body in rows]
+                found.sort(key=lambda one: one[1].number)  # withheld ones stand apart
                 yield IndexedDocument(
                     record=_decode_record(record),
-                    passages=tuple(_decode_passage(body) for _, body in found),
+                    passages=tuple(passage for _, passage in found),
                     vectors=self.vectors[[id_ - 1 for id_, _ in found]],
                 )
 
@@ -218,11 +242,11 @@ def write_generation(directory: Path, update: IndexUpdate, kept: Iterable[Indexe
     """Write the generation of the update's documents and those kept from before, durably, into a new directory."""
     documents = sorted([*update.documents, *kept], key=lambda document: document.record.doc)
     located = [
-        (sorted(passage.access), document.record.doc, passage.number, passage, document.vectors[index])
+        ((sorted(passage.access), passage.valid_from, passage.valid_to), passage, document.vectors[index])
         for document in documents
         for index, passage in enumerate(document.passages)
     ]
-    located.sort(key=lambda row: row[:3])
+    located.sort(key=lambda row: (row[0], row[1].doc, row[1].number))
     directory.mkdir(mode=0o700, parents=True)
     matrix = np.array([vector for *_, vector in located], dtype="<f4")
     with (directory / _VECTORS).open("wb") as file:
@@ -235,7 +259,7 @@ def write_generation(directory: Path, update: IndexUpdate, kept: Iterable[Indexe
         connection.execute("PRAGMA synchronous = OFF")
         connection.executescript(_SCHEMA)
         connection.execute("BEGIN")
-        _fill(connection, [(access, passage) for access, _, _, passage, _ in located])
+        _fill(connection, [(label, passage) for label, passage, _ in located])
         connection.executemany(
             "INSERT INTO document VALUES (?, ?)",
             [(document.record.doc, msgspec.json.encode(document.record)) for document in documents],
@@ -254,11 +278,11 @@ def write_generation(directory: Path, update: IndexUpdate, kept: Iterable[Indexe
     _sync(directory)
 
 
-def _fill(connection: sqlite3.Connection, ordered: Sequence[tuple[list[str], Passage]]) -> None:
-    labels: list[tuple[list[str], int]] = []  # label set and its first row
-    for row, (access, passage) in enumerate(ordered):
-        if not labels or labels[-1][0] != access:
-            labels.append((access, row))
+def _fill(connection: sqlite3.Connection, ordered: Sequence[tuple[tuple[list[str], str, str], Passage]]) -> None:
+    labels: list[tuple[tuple[list[str], str, str], int]] = []  # label set with validity, and its first row
+    for row, (label, passage) in enumerate(ordered):
+        if not labels or labels[-1][0] != label:
+            labels.append((label, row))
         connection.execute(
             "INSERT INTO passage VALUES (?, ?, ?, ?)",
             (row + 1, len(labels), passage.doc, msgspec.json.encode(passage, order="sorted")),
@@ -269,10 +293,10 @@ def _fill(connection: sqlite3.Connection, ordered: Sequence[tuple[list[str], Pas
         )
     ends = [*(first for _, first in labels), len(ordered)][1:]
     connection.executemany(
-        "INSERT INTO label VALUES (?, ?, ?, ?)",
+        "INSERT INTO label VALUES (?, ?, ?, ?, ?, ?)",
         [
-            (number, json.dumps(access), first, past)
-            for number, ((access, first), past) in enumerate(zip(labels, ends, strict=True), start=1)
+            (number, json.dumps(access), opens, closes, first, past)
+            for number, (((access, opens, closes), first), past) in enumerate(zip(labels, ends, strict=True), start=1)
         ],
     )
 
@@ -286,7 +310,7 @@ def _connect(database: Path) -> sqlite3.Connection:
 
 def _read_meta(connection: sqlite3.Connection) -> dict[str, str]:
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    if meta.get("format") != FORMAT:
+    if meta.get("format") not in {FORMAT, _BEFORE_VALIDITY}:
         raise ValueError("the index has another format")
     return meta
 

@@ -1,8 +1,8 @@
 """Files -> searchable passages.
 
-1. read      every file, all faults together; any fault and nothing is changed
-2. compare   with what the index holds, by content hash: unchanged documents cost nothing more
-3. prepare   chunk and embed what is new or changed
+1. find      every file and its metadata; a file with a fault is told and left out, its earlier revision stays
+2. compare   with what the index holds, by content hash and policy digest: unchanged documents cost nothing more
+3. prepare   parse, cut, judge and embed what is new or changed; kept in the journal, so that an interrupted run goes on
 4. apply     one update a tenant, visible at once and as a whole; documents that vanished from the ingested
              folders go with it
 
@@ -11,19 +11,26 @@ now is removed, in whichever tenant it was. Documents from other folders stay.
 """
 
 import asyncio
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
+import numpy as np
+from msgspec import Struct, structs
+from numpy.typing import NDArray
 
-from gateway.domain.errors import ConfigurationError, Fault, FaultsFound
-from gateway.domain.event import EventDraft, EventType
+from gateway.domain.errors import ConfigurationError, Fault
 from gateway.domain.passage import Passage
 from gateway.domain.ports import Embedder
-from gateway.retrieval.chunking import DEFAULT_CHUNKING, ChunkingParameters, chunks
-from gateway.retrieval.document import SUFFIXES, SourceDocument, read_document
+from gateway.domain.vocabulary import Effect
+from gateway.retrieval.discovery import Found, Place, find_documents
+from gateway.retrieval.document import EmptyDocument, Reading, SourceDocument
+from gateway.retrieval.journal import IngestJournal
+from gateway.retrieval.judging import JudgedText, PassageJudge
+from gateway.retrieval.parsing.parsed import UnreadableDocument
+from gateway.retrieval.parsing.parser import Parser
+from gateway.retrieval.preparing import Cut, IngestRun, cut, embed, embedded_text, judged_record
+from gateway.retrieval.report import IngestReport, TenantReport, manifest
 from gateway.retrieval.store import (
     Catalogue,
     DocumentRecord,
@@ -33,71 +40,47 @@ from gateway.retrieval.store import (
     PassageStore,
 )
 
-_REVISION_CHARS: Final = 16
+LAYOUT: Final = "passages-2"  # moves when the same document could give other passages, whatever cuts it
 _EMBED_AT_ONCE: Final = 64  # passages between two reports of progress
 
-Progress = Callable[[int, int], None]
-"""Called with the number of documents prepared and the number to prepare."""
+_ALLOWED: Final = Effect.ALLOW
 
 
-class TenantReport(Struct, frozen=True, kw_only=True):
-    """What an ingest did to one tenant's index. Documents are counted, not named, but for `removed_documents`."""
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far an ingest is: documents prepared of those to prepare, and passages so far."""
 
-    tenant: str
-    added: int
-    changed: int
-    unchanged: int
-    removed: int
-    passages: int  # embedded by this ingest
-    embedder: str
-    chunker: str
-    before: str  # index revisions; "" for no index
-    after: str
-
-
-class IngestReport(Struct, frozen=True, kw_only=True):
-    store: str
-    tenants: tuple[TenantReport, ...]
-
-    def events(self) -> list[EventDraft]:
-        """One audit event for each tenant whose index changed."""
-        return [
-            EventDraft(
-                type=EventType.INGEST,
-                tenant=report.tenant,
-                body={
-                    "store": self.store,
-                    "added": report.added,
-                    "changed": report.changed,
-                    "unchanged": report.unchanged,
-                    "removed": report.removed,
-                    "passages": report.passages,
-                    "embedder": report.embedder,
-                    "chunker": report.chunker,
-                    "index_rev_before": report.before,
-                    "index_rev": report.after,
-                },
-            )
-            for report in self.tenants
-            if report.before != report.after
-        ]
+    done: int
+    total: int
+    passages: int
 
 
 class Ingest:
-    """Brings an index up to date with files. One at a time for a store. `rebuild` prepares every document again
-    and replaces the whole index of each tenant found, which also repairs a damaged one."""
+    """Brings an index up to date with files. One at a time for a store.
+
+    Without a `journal` an interrupted run begins anew and deletions do not last; without a `judge` passages are
+    indexed as they are. `run` names the run in records and audit.
+    """
 
     def __init__(
         self,
         store: PassageStore,
         embedder: Embedder,
         *,
-        chunking: ChunkingParameters = DEFAULT_CHUNKING,
+        reading: Reading = Reading(),  # noqa: B008 frozen
+        journal: IngestJournal | None = None,
+        judge: PassageJudge | None = None,
+        run: str = "",
+        at: str = "",
+        parser: Callable[[], Parser] = Parser,
     ) -> None:
         self._store = store
         self._embedder = embedder
-        self._chunking = chunking
-        self._identity = index_identity(embedder, chunking)
+        self._reading = reading
+        self._journal = journal
+        self._judge = judge
+        self._run = IngestRun(id=run, at=at, policy=judge.policy if judge else "")
+        self._parser = parser
+        self._identity = index_identity(embedder)
 
     async def run(
         self,
@@ -105,99 +88,210 @@ class Ingest:
         *,
         tenant: str = "",
         rebuild: bool = False,
-        progress: Progress = lambda _done, _total: None,
+        allow_empty: bool = False,
+        progress: Callable[[Progress], None] = lambda _: None,
     ) -> IngestReport:
-        """Raises `FaultsFound` with the faults of all files, `ConfigurationError`, or `StoreUnavailable`; then no
-        tenant or, if the store failed in between, not every tenant has been changed."""
-        documents = await asyncio.to_thread(read_documents, paths, tenant=tenant)
-        by_tenant: dict[str, list[SourceDocument]] = {}
+        """`rebuild` prepares every document again and replaces the whole index of each tenant found, which also
+        repairs a damaged one. A folder that holds nothing, though the index has documents from it, is taken for a
+        mistake unless `allow_empty`. Raises `ConfigurationError` or `StoreUnavailable`; then no tenant or, if the
+        store failed in between, not every tenant has been changed."""
+        reading = structs.replace(self._reading, tenant=tenant or self._reading.tenant)
+        found = await asyncio.to_thread(find_documents, paths, reading)
+        names = {document.tenant for document in found.documents}
+        if not rebuild:
+            names |= await self._store.tenants()
+        works = [await self._compare(name, found, rebuild=rebuild) for name in sorted(names)]
+        if not allow_empty:
+            _refuse_empty(found, works)
+        told = _Told(progress, sum(len(work.pending) for work in works))
+        faults = list(found.faults)
+        with self._parser() as parser:
+            for work in works:
+                await self._prepare(work, parser, told)
+                faults += work.faults
+        reports = [await self._apply(work, found, rebuild=rebuild) for work in works]
+        return IngestReport(
+            store=self._store.name,
+            tenants=tuple(report for report in reports if report is not None),
+            run=self._run.id,
+            policy=self._run.policy,
+            faults=tuple(sorted(set(faults))),
+        )
+
+    async def _compare(self, tenant: str, found: Found, *, rebuild: bool) -> "_Work":
+        catalogue = Catalogue() if rebuild else await self._store.catalogue(tenant)
+        documents = [document for document in found.documents if document.tenant == tenant]
+        work = _Work(tenant=tenant, catalogue=catalogue, faulty=set(found.faulty))
+        gone = self._journal.deletions(tenant) if self._journal is not None else {}
+        same = catalogue.identity == self._identity
         for document in documents:
-            by_tenant.setdefault(document.tenant, []).append(document)
-        roots = {str(root) for root, _ in _roots(paths)}
-        names = by_tenant.keys() if rebuild else by_tenant.keys() | await self._store.tenants()
-        catalogues = {name: Catalogue() if rebuild else await self._store.catalogue(name) for name in sorted(names)}
-        pending = {name: self._changed(by_tenant.get(name, []), catalogues[name]) for name in catalogues}
-        told = _Told(progress, sum(map(len, pending.values())))
-        prepared = {name: await asyncio.to_thread(self._prepare, changed, told) for name, changed in pending.items()}
-        reports = [
-            await self._apply(name, by_tenant.get(name, []), prepared[name], catalogue, roots, rebuild=rebuild)
-            for name, catalogue in catalogues.items()
-        ]
-        return IngestReport(store=self._store.name, tenants=tuple(filter(None, reports)))
+            if document.id in gone:
+                message = "the document was deleted for good: remove the file, or run `gateway sources allow`"
+                work.reject(document, "DOC011", message)
+                continue
+            work.here.append(document)
+            record = catalogue.documents.get(document.id) if same else None
+            if record is None or not self._is_current(record, document):
+                work.pending.append(document)
+        return work
 
-    def _changed(self, documents: Iterable[SourceDocument], catalogue: Catalogue) -> list[SourceDocument]:
-        known: Mapping[str, DocumentRecord] = catalogue.documents if catalogue.identity == self._identity else {}
-        return [
-            document
-            for document in documents
-            if document.id not in known
-            or (known[document.id].content, known[document.id].root) != (document.content, document.root)
-        ]
+    def _is_current(self, record: DocumentRecord, document: SourceDocument) -> bool:
+        judged = self._judge is None or record.policy == self._run.policy
+        return judged and (record.content, record.root) == (document.content, document.root)
 
-    def _prepare(self, documents: Sequence[SourceDocument], told: "_Told") -> list[IndexedDocument]:
-        prepared: list[IndexedDocument] = []
-        for batch in _batches([(document, _passages(document, self._chunking)) for document in documents]):
-            texts = [embedded_text(passage) for _, passages in batch for passage in passages]
-            vectors = self._embedder.embed(texts)
-            at = 0
-            for document, passages in batch:
-                rows = vectors[at : at + len(passages)]
-                prepared.append(
-                    IndexedDocument(record=_record(document, len(passages)), passages=passages, vectors=rows)
-                )
-                at += len(passages)
-            told.more(len(batch))
-        return prepared
+    async def _prepare(self, work: "_Work", parser: Parser, told: "_Told") -> None:
+        """Fill `work.prepared`. Whole documents of at least `_EMBED_AT_ONCE` passages are embedded together."""
+        batch: list[tuple[Cut, DocumentRecord, tuple[Passage, ...]]] = []
+        for document in work.pending:
+            ready = self._kept(work.tenant, document)
+            if ready is not None:
+                work.prepared.append(ready)
+                work.resumed += 1
+                told.more(1, 0)
+                continue
+            try:
+                made = await asyncio.to_thread(cut, document, parser, self._embedder)
+            except UnreadableDocument as error:
+                work.reject(document, "DOC006" if isinstance(error, EmptyDocument) else "DOC001", error.message)
+                told.more(1, 0)
+                continue
+            before = work.catalogue.documents.get(document.id)
+            judged = await self._judged(work.tenant, made.passages)
+            record, passages = judged_record(made, judged, before.released if before else (), self._run)
+            batch.append((made, record, passages))
+            if sum(len(one) for *_, one in batch) >= _EMBED_AT_ONCE:
+                await self._embed(work, batch, told)
+                batch = []
+        await self._embed(work, batch, told)
 
-    async def _apply(
-        self,
-        tenant: str,
-        documents: Sequence[SourceDocument],
-        prepared: Sequence[IndexedDocument],
-        catalogue: Catalogue,
-        roots: set[str],
-        *,
-        rebuild: bool,
-    ) -> TenantReport | None:
-        here = {document.id for document in documents}
-        vanished = {doc for doc, record in catalogue.documents.items() if record.root in roots and doc not in here}
-        if not documents and not vanished:
+    async def _judged(self, tenant: str, passages: Sequence[Passage]) -> list[JudgedText]:
+        if self._judge is None:
+            return [JudgedText(passage=passage, effect=_ALLOWED) for passage in passages]
+        return await self._judge.judge(tenant, passages)
+
+    async def _embed(
+        self, work: "_Work", batch: Sequence[tuple[Cut, DocumentRecord, tuple[Passage, ...]]], told: "_Told"
+    ) -> None:
+        if not batch:
+            return
+        known = await self._known(work, [record.doc for _, record, _ in batch])
+        documents = await asyncio.to_thread(
+            embed, [(record, passages) for _, record, passages in batch], self._embedder, known
+        )
+        work.prepared += documents
+        if self._journal is not None:
+            await asyncio.to_thread(self._journal.keep, work.tenant, self._key(), documents)
+        told.more(len(batch), sum(len(document.passages) for document in documents))
+
+    async def _known(self, work: "_Work", docs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Vectors of the documents' earlier revisions, by the text that they stand for."""
+        if work.catalogue.identity != self._identity:
+            return {}
+        earlier = await self._store.read(work.tenant, [doc for doc in docs if doc in work.catalogue.documents])
+        return {
+            embedded_text(passage): vector
+            for document in earlier
+            for passage, vector in zip(document.passages, document.vectors, strict=True)
+        }
+
+    def _kept(self, tenant: str, document: SourceDocument) -> IndexedDocument | None:
+        if self._journal is None:
+            return None
+        return self._journal.kept(
+            tenant,
+            self._key(),
+            doc=document.id,
+            content=document.content,
+            root=document.root,
+            dimensions=self._embedder.dimensions,
+        )
+
+    def _key(self) -> str:
+        return f"{self._identity.embedder}/{self._identity.chunker}/{self._run.policy}"
+
+    async def _apply(self, work: "_Work", found: Found, *, rebuild: bool) -> TenantReport | None:
+        catalogue, prepared = work.catalogue, work.prepared
+        vanished = work.vanished(found.roots)
+        if not work.here and not vanished and not prepared:
             return None  # a tenant that this ingest has nothing to do with
         added = sum(document.record.doc not in catalogue.documents for document in prepared)
-        update = IndexUpdate(
-            tenant=tenant,
-            identity=self._identity,
-            documents=prepared,
-            removed=frozenset(vanished),
-            complete=rebuild,
-        )
-        changes = bool(prepared or vanished or rebuild)
+        rejected = len(work.pending) - len(prepared)
+        after = catalogue.index_rev
+        if prepared or vanished or (rebuild and work.here):
+            after = await self._store.apply(
+                IndexUpdate(
+                    tenant=work.tenant,
+                    identity=self._identity,
+                    documents=prepared,
+                    removed=frozenset(vanished),
+                    complete=rebuild,
+                )
+            )
+            if self._journal is not None:
+                await asyncio.to_thread(self._journal.indexed, work.tenant, prepared)
         return TenantReport(
-            tenant=tenant,
+            tenant=work.tenant,
             added=added,
             changed=len(prepared) - added,
-            unchanged=len(documents) - len(prepared),
+            unchanged=len(work.here) - len(prepared) - rejected,
             removed=len(vanished),
             passages=sum(len(document.passages) for document in prepared),
             embedder=self._identity.embedder,
             chunker=self._identity.chunker,
             before=catalogue.index_rev,
-            after=await self._store.apply(update) if changes else catalogue.index_rev,
+            after=after,
+            resumed=work.resumed,
+            withheld=sum(len(document.record.withheld) for document in prepared),
+            redacted=sum(document.record.redacted for document in prepared),
+            hidden=sum(document.record.hidden for document in prepared),
+            manifest=manifest(prepared),
         )
+
+
+class _Work(Struct, kw_only=True):
+    """What an ingest has to do for one tenant. `here` are the documents of this run, `pending` those to prepare."""
+
+    tenant: str
+    catalogue: Catalogue
+    faulty: set[Place]
+    here: list[SourceDocument] = []
+    pending: list[SourceDocument] = []
+    prepared: list[IndexedDocument] = []
+    faults: list[Fault] = []
+    resumed: int = 0
+
+    def reject(self, document: SourceDocument, code: str, message: str) -> None:
+        self.faults.append(Fault(str(document.path), 0, 0, code, message))
+        self.faulty.add(Place(document.root, document.file))
+
+    def vanished(self, roots: frozenset[str]) -> list[str]:
+        """Documents that an earlier ingest of these folders brought and that are not there now. One whose file has a
+        fault is there."""
+        here = {document.id for document in self.here}
+        return [doc for doc, record in self._from(roots) if doc not in here and not self._is_faulty(record)]
+
+    def _from(self, roots: frozenset[str]) -> Iterator[tuple[str, DocumentRecord]]:
+        return ((doc, record) for doc, record in self.catalogue.documents.items() if record.root in roots)
+
+    def _is_faulty(self, record: DocumentRecord) -> bool:
+        if not record.file:  # indexed before records named files: any fault in its folder may be its own
+            return any(place.root == record.root for place in self.faulty)
+        return Place(record.root, record.file) in self.faulty
 
 
 class _Told:
     """Progress over all tenants, told to the caller."""
 
-    def __init__(self, progress: Progress, total: int) -> None:
+    def __init__(self, progress: Callable[[Progress], None], total: int) -> None:
         self._progress = progress
-        self._done = 0
+        self._done = self._passages = 0
         self._total = total
-        progress(0, total)
+        self.more(0, 0)
 
-    def more(self, documents: int) -> None:
+    def more(self, documents: int, passages: int) -> None:
         self._done += documents
-        self._progress(self._done, self._total)
+        self._passages += passages
+        self._progress(Progress(done=self._done, total=self._total, passages=self._passages))
 
 
 def embedder_identity(embedder: Embedder) -> str:
@@ -205,112 +299,17 @@ def embedder_identity(embedder: Embedder) -> str:
     return f"{embedder.name}@{embedder.version}"
 
 
-def index_identity(embedder: Embedder, chunking: ChunkingParameters = DEFAULT_CHUNKING) -> IndexIdentity:
-    return IndexIdentity(
-        embedder=embedder_identity(embedder), dimensions=embedder.dimensions, chunker=chunking.identity
-    )
+def index_identity(embedder: Embedder) -> IndexIdentity:
+    return IndexIdentity(embedder=embedder_identity(embedder), dimensions=embedder.dimensions, chunker=LAYOUT)
 
 
-def embedded_text(passage: Passage) -> str:
-    """What stands for a passage in the vector index: title and section give a short text its subject."""
-    return "\n".join(part for part in (passage.title, passage.section, passage.text) if part)
-
-
-def read_documents(paths: Sequence[Path], *, tenant: str) -> list[SourceDocument]:
-    """All documents of files and folders, in order of path. Raises `FaultsFound` with the faults of all of them."""
-    faults: list[Fault] = []
-    documents: list[SourceDocument] = []
-    for root, file in _files(paths):
-        document = read_document(file, root=root, tenant=tenant, faults=faults)
-        if document is not None:
-            documents.append(document)
-    first: dict[tuple[str, str], SourceDocument] = {}
-    for document in documents:
-        other = first.setdefault((document.tenant, document.id), document)
-        if other is not document:
-            place = str(Path(document.root) / document.source)
-            message = f"another file has the id `{document.id}` too: give one of them another `id`"
-            faults.append(Fault(place, 0, 0, "DOC008", message))
-    if faults:
-        raise FaultsFound(faults)
-    return documents
-
-
-def _roots(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
-    """Each path made absolute, and whether it is a folder."""
-    for path in paths:
-        absolute = Path(os.path.normpath(path.absolute()))
-        if not absolute.exists():
-            raise ConfigurationError(f"`{path}` does not exist: name a file or a folder of documents")
-        if absolute.is_file() and absolute.suffix.lower() not in SUFFIXES:
-            known = ", ".join(f"`{suffix}`" for suffix in SUFFIXES)
-            raise ConfigurationError(f"`{path}` is no document: name a folder, or a file that ends with one of {known}")
-        yield absolute, absolute.is_dir()
-
-
-def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """(folder that ids are relative to, file), each file once. Hidden files, and links that lead out of the folder,
-    are left out: a corpus cannot pull in files that nobody meant."""
-    seen: set[Path] = set()
-    for root, is_folder in _roots(paths):
-        found = sorted(root.rglob("*")) if is_folder else [root]
-        base = root if is_folder else root.parent
-        for file in found:
-            hidden = any(part.startswith(".") for part in file.relative_to(base).parts)
-            if hidden or file.suffix.lower() not in SUFFIXES or not file.is_file():
-                continue
-            resolved = file.resolve()
-            if resolved in seen or not resolved.is_relative_to(base.resolve()):
-                continue
-            seen.add(resolved)
-            yield base, file
-
-
-def _passages(document: SourceDocument, chunking: ChunkingParameters) -> tuple[Passage, ...]:
-    meta = document.meta
-    made = chunks(document.text, document.text_format, title=meta.title, parameters=chunking)
-    return tuple(
-        Passage(
-            doc=document.id,
-            number=number,
-            revision=document.content[:_REVISION_CHARS],
-            title=meta.title,
-            section=chunk.section,
-            text=chunk.text,
-            source=document.source,
-            owner=meta.owner,
-            classification=meta.classification.value,
-            effective=meta.effective.isoformat() if meta.effective else "",
-            access=frozenset(meta.access),
-        )
-        for number, chunk in enumerate(made)
-    )
-
-
-def _record(document: SourceDocument, passages: int) -> DocumentRecord:
-    meta = document.meta
-    return DocumentRecord(
-        doc=document.id,
-        content=document.content,
-        root=document.root,
-        passages=passages,
-        effective=meta.effective.isoformat() if meta.effective else "",
-        review_by=meta.review_by.isoformat() if meta.review_by else "",
-        language=meta.language,
-    )
-
-
-def _batches(
-    documents: Iterable[tuple[SourceDocument, tuple[Passage, ...]]],
-) -> Iterator[list[tuple[SourceDocument, tuple[Passage, ...]]]]:
-    """Whole documents of at least `_EMBED_AT_ONCE` passages together."""
-    batch: list[tuple[SourceDocument, tuple[Passage, ...]]] = []
-    size = 0
-    for document, passages in documents:
-        batch.append((document, passages))
-        size += len(passages)
-        if size >= _EMBED_AT_ONCE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _refuse_empty(found: Found, works: Sequence[_Work]) -> None:
+    """An unmounted disk looks like a folder from which everything vanished."""
+    filled = {document.root for document in found.documents} | {place.root for place in found.faulty}
+    for root in sorted(found.roots - filled):
+        count = sum(record.root == root for work in works for record in work.catalogue.documents.values())
+        if count:
+            raise ConfigurationError(
+                f"`{root}` holds no document, but the index has {count} from it: check the folder, "
+                "or say `--allow-empty` to remove them"
+            )

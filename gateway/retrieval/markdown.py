@@ -5,6 +5,7 @@ Whatever it does not know (quotes, HTML, indented code) is a paragraph, so that 
 """
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -26,7 +27,8 @@ class BlockKind(StrEnum):
 
 
 class Block(Struct, frozen=True, kw_only=True):
-    """A block as written, and how it may be cut: between `units`, with `lead` and `tail` around every part."""
+    """A block as written, and how it may be cut: between `units`, with `lead` and `tail` around every part. `place` is
+    the page or row it stands on, 0 where there are none."""
 
     kind: BlockKind
     text: str
@@ -34,6 +36,7 @@ class Block(Struct, frozen=True, kw_only=True):
     joint: str
     lead: str = ""
     tail: str = ""
+    place: int = 0
 
     def render(self, units: tuple[str, ...]) -> str:
         return self.lead + self.joint.join(units) + self.tail
@@ -64,7 +67,7 @@ def sections(text: str) -> list[Section]:
 def paragraphs(text: str) -> list[Section]:
     """Plain text as one section: blocks are what blank lines separate."""
     parts = re.split(r"\n[ \t]*\n", text)
-    return [Section(path=(), line="", blocks=tuple(_paragraph(part.split("\n")) for part in parts if part.strip()))]
+    return [Section(path=(), line="", blocks=tuple(prose(part) for part in parts if part.strip()))]
 
 
 def sentences(text: str) -> tuple[str, ...]:
@@ -74,9 +77,40 @@ def sentences(text: str) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
-def _paragraph(lines: list[str]) -> Block:
-    text = "\n".join(line.rstrip() for line in lines).strip("\n")
-    return Block(kind=BlockKind.PARAGRAPH, text=text, units=sentences(text), joint=" ")
+def prose(written: str, *, place: int = 0) -> Block:
+    """A paragraph, cut between its sentences."""
+    text = "\n".join(line.rstrip() for line in written.split("\n")).strip("\n")
+    return Block(kind=BlockKind.PARAGRAPH, text=text, units=sentences(text), joint=" ", place=place)
+
+
+def listing(items: Sequence[str], *, place: int = 0) -> Block:
+    """A list, cut between its items."""
+    return Block(kind=BlockKind.LIST, text="\n".join(items), units=tuple(items), joint="\n", place=place)
+
+
+def table(rows: Sequence[Sequence[str]], *, place: int = 0) -> Block:
+    """Rows of cells as a Markdown table, cut between rows. The first row names the columns and heads every part."""
+    width = max(map(len, rows))
+    written = ["| " + " | ".join([*map(_cell, row), *[""] * (width - len(row))]) + " |" for row in rows]
+    lead = f"{written[0]}\n|{'---|' * width}\n"
+    text = (lead + "\n".join(written[1:])).rstrip("\n")
+    return Block(kind=BlockKind.TABLE, text=text, units=tuple(written[1:]), joint="\n", lead=lead, place=place)
+
+
+def code(written: str, *, place: int = 0) -> Block:
+    """Preformatted text between fences, cut between lines."""
+    mark = "```"
+    while mark in written:
+        mark += "`"
+    lead, tail = f"{mark}\n", f"\n{mark}"
+    units = tuple(written.split("\n"))
+    return Block(
+        kind=BlockKind.CODE, text=f"{lead}{written}{tail}", units=units, joint="\n", lead=lead, tail=tail, place=place
+    )
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 class _Reader:
@@ -118,7 +152,7 @@ class _Reader:
 
     def _close_paragraph(self) -> None:
         if self._open:
-            self._blocks.append(_paragraph(self._open))
+            self._blocks.append(prose("\n".join(self._open)))
             self._open = []
 
     def _close_section(self) -> None:

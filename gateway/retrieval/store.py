@@ -10,17 +10,20 @@ S3  Another tenant's passages have no influence on the ranking (no shared term s
 S4  `apply` becomes visible as a whole or not at all, whatever fails or is cancelled on the way. Searches go on
     meanwhile and see either the index before or the index after. Other processes see the new index with their next
     search.
-S5  The index revision is a function of the tenant's documents, of the embedder and of the chunker: equal content has
-    an equal revision, whatever order it came in.
+S5  The index revision is a function of the tenant's documents, of what policies withheld of them, of the embedder and
+    of the layout of passages: equal content has an equal revision, whatever order it came in.
 S6  An index built with another embedder is refused, never searched: its vectors mean something else.
 S7  Any failure is a `StoreUnavailable` with a stable code and without content.
+S8  A search for a day finds no passage that is not valid on it, and this too decides before the best are chosen.
 
 The store does not decide who may see what: it applies the groups it is given, and the retriever checks again.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Protocol
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -28,15 +31,19 @@ from numpy.typing import NDArray
 from gateway.domain.passage import Passage
 from gateway.domain.text import outline
 
+REVISION_CHARS: Final = 16
+
 
 class SearchRequest(Struct, frozen=True, kw_only=True):
-    """`vector` is the query's embedding, of unit length; `groups` are all groups the caller may read as."""
+    """`vector` is the query's embedding, of unit length; `groups` are all groups the caller may read as; `day` is the
+    ISO date on which what is found must be valid, "" for any."""
 
     tenant: str
     groups: frozenset[str]
     text: str
     vector: NDArray[np.float32]
     limit: int
+    day: str = ""
 
     def __repr__(self) -> str:
         return f"SearchRequest({self.tenant!r}, {len(self.groups)} groups, {outline(self.text)}, limit {self.limit})"
@@ -51,9 +58,30 @@ class SearchResult(Struct, frozen=True, kw_only=True):
     index_rev: str = ""
 
 
+class Withheld(Struct, frozen=True, kw_only=True):
+    """A passage that policies keep from everyone. It stays in the index without access labels, so that no search
+    finds it, until it is released or judged anew. `text` is `text_digest` of title, section and text."""
+
+    number: int
+    text: str
+    effect: str
+    rules: tuple[str, ...]
+
+
+class Released(Struct, frozen=True, kw_only=True):
+    """A human's decision that exactly this text may be found although these rules stop it."""
+
+    text: str
+    rules: tuple[str, ...]
+    by: str
+    at: str  # UTC, ISO
+
+
 class DocumentRecord(Struct, frozen=True, kw_only=True):
     """What the index knows of a document besides its passages. `content` is a hash of all that its passages were
-    made from; `root` names what was ingested, so that a document that vanished from it can be removed."""
+    made from; `root` names what was ingested, so that a document that vanished from it can be removed; `file` is the
+    path below it. `run` and `ingested` say which ingest brought it and when; `policy` under which bundle its passages
+    were judged, "" if under none or not by all detectors; `hidden` counts characters that no reader sees."""
 
     doc: str
     content: str
@@ -62,6 +90,36 @@ class DocumentRecord(Struct, frozen=True, kw_only=True):
     effective: str = ""
     review_by: str = ""
     language: str = ""
+    file: str = ""
+    title: str = ""
+    source: str = ""
+    owner: str = ""
+    classification: str = ""
+    access: tuple[str, ...] = ()
+    valid_from: str = ""
+    valid_to: str = ""
+    parser: str = ""
+    chunker: str = ""
+    run: str = ""
+    ingested: str = ""
+    policy: str = ""
+    hidden: int = 0
+    redacted: int = 0  # passages whose text was redacted before it was indexed
+    withheld: tuple[Withheld, ...] = ()
+    released: tuple[Released, ...] = ()
+
+    @property
+    def revision(self) -> str:
+        """The revision that its passages carry."""
+        return self.content[:REVISION_CHARS]
+
+    @property
+    def state(self) -> str:
+        """Names what is indexed of the document: its content, and what policies and people made of it."""
+        judged = [self.policy, self.redacted, self.withheld, self.released]
+        if not any(judged):
+            return self.content
+        return hashlib.sha256(self.content.encode() + msgspec.json.encode(judged)).hexdigest()
 
 
 class IndexedDocument(Struct, frozen=True, kw_only=True):
@@ -102,6 +160,12 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     index_rev: str = ""
 
 
+def text_digest(passage: Passage) -> str:
+    """Names what people and models read of a passage. 32 hex digits."""
+    parts = msgspec.json.encode([passage.title, passage.section, passage.text])
+    return hashlib.sha256(parts).hexdigest()[:32]
+
+
 class PassageStore(Protocol):
     """See the contract above. One caller of `apply` at a time; a second one fails at once."""
 
@@ -114,6 +178,18 @@ class PassageStore(Protocol):
         ...
 
     async def catalogue(self, tenant: str) -> Catalogue: ...
+
+    async def revision(self, tenant: str) -> str:
+        """The revision of the index that the next search sees, "" for none. Cheap: it is asked for every answer."""
+        ...
+
+    async def records(self, tenant: str, docs: Collection[str]) -> Mapping[str, DocumentRecord]:
+        """The records of those documents that the index has."""
+        ...
+
+    async def read(self, tenant: str, docs: Collection[str]) -> tuple[IndexedDocument, ...]:
+        """Those of the documents that the index has, as they were indexed, withheld passages included."""
+        ...
 
     async def apply(self, update: IndexUpdate) -> str:
         """Return the new index revision once it is durable and visible."""

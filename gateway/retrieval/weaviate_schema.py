@@ -30,6 +30,8 @@ PASSAGE_FIELDS: Final[Mapping[str, _Field]] = {
     "heading": _Field(kind="text", words=True),
     "text": _Field(kind="text", words=True),
     "body": _Field(kind="text"),  # the passage as JSON
+    "opens": _Field(kind="int", ranged=True),  # first and last day on which it is valid, as proleptic ordinals
+    "closes": _Field(kind="int", ranged=True),
     "since": _Field(kind="int", ranged=True),  # first generation that shows the passage
     "until": _Field(kind="int", ranged=True),  # first generation that no longer does
 }

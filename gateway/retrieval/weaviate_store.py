@@ -8,14 +8,16 @@ and asks afterwards whether that is still the visible one; if not it searches ag
 """
 
 import asyncio
+import datetime as dt
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from gateway.domain.errors import StoreUnavailable
@@ -119,6 +121,24 @@ class WeaviateStore:
             documents = {record.doc: record for record in records}
             return Catalogue(identity=state.identity, documents=documents, index_rev=state.index_rev)
 
+    async def revision(self, tenant: str) -> str:
+        async with self._failing():
+            state = await self._state(tenant)
+            return state.index_rev if state is not None else ""
+
+    async def records(self, tenant: str, docs: Collection[str]) -> Mapping[str, DocumentRecord]:
+        found = (await self.catalogue(tenant)).documents
+        return {doc: found[doc] for doc in docs if doc in found}
+
+    async def read(self, tenant: str, docs: Collection[str]) -> tuple[IndexedDocument, ...]:
+        records = await self.records(tenant, docs)
+        async with self._failing():
+            state = await self._state(tenant)
+            if state is None:
+                return ()
+            passages = await self._passages(tenant)
+            return tuple([await _read_document(passages, record, state) for record in records.values()])
+
     async def apply(self, update: IndexUpdate) -> str:
         if self._writing.locked():
             raise StoreUnavailable("another ingest is running: wait for it to end", code="store_locked")
@@ -176,6 +196,13 @@ class WeaviateStore:
             & Filter.by_property("since").less_or_equal(state.generation)
             & Filter.by_property("until").greater_than(state.generation)
         )
+        if request.day:
+            day = dt.date.fromisoformat(request.day).toordinal()
+            visible = (
+                visible
+                & Filter.by_property("opens").less_or_equal(day)
+                & Filter.by_property("closes").greater_or_equal(day)
+            )
         query = (await self._passages(request.tenant)).query
         asked: dict[str, Any] = {"filters": visible, "limit": request.limit, "return_properties": ["body"]}
         terms = " ".join(query_terms(request.text))
@@ -211,7 +238,7 @@ class WeaviateStore:
             documents = (await self.catalogue(update.tenant)).documents
             kept = {doc: record for doc, record in documents.items() if doc not in gone}
         records = kept | replaced
-        contents = {doc: record.content for doc, record in records.items()}
+        contents = {doc: record.state for doc, record in records.items()}
         index_rev = revision(_FORMAT, update.tenant, update.identity, contents)
         if before is not None and before.index_rev == index_rev and not update.complete:
             return index_rev
@@ -289,6 +316,34 @@ def _read_state(found: dict[str, Any]) -> _State:
     )
 
 
+async def _read_document(passages: Any, record: DocumentRecord, state: _State) -> IndexedDocument:
+    """A document of the visible generation, with its vectors, in portions."""
+    from weaviate.classes.query import Filter
+
+    visible = (
+        Filter.by_property("doc").equal(record.doc)
+        & Filter.by_property("since").less_or_equal(state.generation)
+        & Filter.by_property("until").greater_than(state.generation)
+    )
+    found: list[tuple[Passage, list[float]]] = []
+    while len(found) < record.passages:
+        portion = await passages.query.fetch_objects(
+            filters=visible, limit=_BATCH, offset=len(found), return_properties=["body"], include_vector=True
+        )
+        if not portion.objects:
+            raise StoreUnavailable("the passage index changes all the time: try again", code="store_busy")
+        found += [
+            (msgspec.json.decode(one.properties["body"], type=Passage), one.vector["default"])
+            for one in portion.objects
+        ]
+    found.sort(key=lambda one: one[0].number)
+    return IndexedDocument(
+        record=record,
+        passages=tuple(passage for passage, _ in found),
+        vectors=np.array([vector for _, vector in found], np.float32).reshape(len(found), state.identity.dimensions),
+    )
+
+
 async def _undo_unfinished(passages: Any, generation: int) -> None:
     """Undo what an ingest that died has left: none of it was ever visible."""
     from weaviate.classes.query import Filter
@@ -327,6 +382,8 @@ def _object(tenant: str, document: IndexedDocument, index: int, generation: int)
             "body": msgspec.json.encode(passage, order="sorted").decode(),
             "since": generation,
             "until": FOREVER,
+            "opens": dt.date.fromisoformat(passage.valid_from).toordinal() if passage.valid_from else 0,
+            "closes": dt.date.fromisoformat(passage.valid_to).toordinal() if passage.valid_to else FOREVER,
         },
     )
 

@@ -32,6 +32,7 @@ from gateway.settings.model import (
 )
 from gateway.settings.policy import PolicySettings, SignatureSettings
 from gateway.settings.reference import settings_reference
+from gateway.settings.retrieval import IngestSettings
 from gateway.settings.secret import resolve_redis_url, resolve_secret
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "EmbeddingModelSettings",
     "EscalationSettings",
     "GrantSettings",
+    "IngestSettings",
     "InspectionSettings",
     "LimitSettings",
     "MailSettings",

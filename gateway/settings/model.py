@@ -16,6 +16,7 @@ from gateway.settings.cases import CaseSettings, ClientMode, EscalationSettings
 from gateway.settings.console import ConsoleSettings
 from gateway.settings.metrics import MetricsSettings
 from gateway.settings.policy import PolicySettings
+from gateway.settings.retrieval import IngestSettings
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -187,6 +188,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     embeddings: tuple[EmbeddingModelSettings, ...] = (EmbeddingModelSettings(name="all-minilm-l6-v2"),)
     apps: dict[str, AppSettings] = {}
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
     inspection: InspectionSettings = field(default_factory=InspectionSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)

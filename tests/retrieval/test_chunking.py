@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.retrieval.chunking import ChunkingParameters, TextFormat, chunks
-from gateway.retrieval.markdown import BlockKind, sections, sentences
+from gateway.retrieval.chunk import ChunkingParameters
+from gateway.retrieval.chunking import chunks
+from gateway.retrieval.markdown import BlockKind, paragraphs, sections, sentences
 
 SMALL = ChunkingParameters(target_chars=120, overlap_chars=30, small_chars=20)
 
 
 def markdown(text, parameters=SMALL, title=""):
-    return chunks(text, TextFormat.MARKDOWN, title=title, parameters=parameters)
+    return chunks(sections(text), title=title, parameters=parameters)
 
 
 def texts(text, parameters=SMALL):
@@ -125,14 +126,14 @@ def test_a_word_longer_than_a_chunk_is_cut():
 
 
 def test_plain_text_has_no_markup():
-    made = chunks("# not a heading\n\n| a | b |\n|---|---|", TextFormat.PLAIN, parameters=SMALL)
+    made = chunks(paragraphs("# not a heading\n\n| a | b |\n|---|---|"), parameters=SMALL)
     assert [(chunk.section, chunk.text) for chunk in made] == [("", "# not a heading\n\n| a | b |\n|---|---|")]
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "   \n\t\n"])
 def test_nothing_gives_no_chunks(text):
-    assert chunks(text, TextFormat.MARKDOWN) == []
-    assert chunks(text, TextFormat.PLAIN) == []
+    assert chunks(sections(text)) == []
+    assert chunks(paragraphs(text)) == []
 
 
 def test_parameters_that_leave_no_room_are_refused():
@@ -155,9 +156,9 @@ def words(text):
     return [word for word in text.split() if not set(word) <= MARKUP]
 
 
-@given(DOCUMENTS, st.sampled_from(list(TextFormat)))
-def test_no_word_is_lost(text, text_format):
-    made = chunks(text, text_format, parameters=SMALL)
+@given(DOCUMENTS, st.sampled_from([sections, paragraphs]))
+def test_no_word_is_lost(text, read):
+    made = chunks(read(text), parameters=SMALL)
     kept = "".join("".join(f"{chunk.section} {chunk.text}" for chunk in made).split())
     for word in words(text):
         for piece in re.split(r"[#|]+", word):  # bars and closing hashes are markup inside words
@@ -176,10 +177,10 @@ def test_every_line_of_prose_is_in_a_chunk_or_cut_at_a_break(text):
     assert places == sorted(places)
 
 
-@given(DOCUMENTS, st.sampled_from(list(TextFormat)))
-def test_chunks_are_within_the_size_and_deterministic(text, text_format):
-    made = chunks(text, text_format, parameters=SMALL)
-    assert made == chunks(text, text_format, parameters=SMALL)
+@given(DOCUMENTS, st.sampled_from([sections, paragraphs]))
+def test_chunks_are_within_the_size_and_deterministic(text, read):
+    made = chunks(read(text), parameters=SMALL)
+    assert made == chunks(read(text), parameters=SMALL)
     assert all(0 < len(chunk.text) <= 120 for chunk in made)
     assert all(chunk.text.strip() for chunk in made)
 

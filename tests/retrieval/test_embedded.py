@@ -60,7 +60,9 @@ async def test_a_search_ends_on_the_files_it_began_with(make_store, tmp_path):
     await store.apply(update(document("a", "loan")))
     with store._using("acme") as held:
         await store.apply(update(document("b", "loan"), removed=["a"]))
-        assert [passage.doc for passage in held.read(held.nearest(vector("loan"), held.view({"public"}), 5))] == ["a"]
+        assert [passage.doc for passage in held.read(held.nearest(vector("loan"), held.view({"public"}, ""), 5))] == [
+            "a"
+        ]
     assert await found(store, "loan") == ["b#0"]
 
 
@@ -232,14 +234,14 @@ async def test_words_in_every_passage_leave_the_rarer_words_to_decide(make_store
         assert held._selective(connection, ["common", "zanzibar", "absent"]) == ["zanzibar"]
         assert held._selective(connection, ["common", "words"]) in (["common"], ["words"])
         assert held._selective(connection, ["absent"]) == []
-        assert held.matching(["common", "zanzibar"], held.view({"public"}), 5) == [size]
+        assert held.matching(["common", "zanzibar"], held.view({"public"}, ""), 5) == [size]
 
 
 async def test_stems_and_accents_match(make_store):
     store = await make_store()
     await store.apply(update(document("d", "transferring money abroad", "das Café in Zürich", "nothing here")))
     with store._using("acme") as held:
-        view = held.view({"public"})
+        view = held.view({"public"}, "")
         assert held.matching(["transfers"], view, 5) == [0]
         assert held.matching(["zurich", "cafe"], view, 5) == [1]
 
@@ -267,7 +269,7 @@ def test_the_nearest_rows_are_the_exact_ones(tmp_path):
     opened = Generation(tmp_path / "g", readers=1)
     query = vectors[0]
     for groups in ({"a"}, {"b"}, {"c"}, {"a", "c"}, {"a", "b", "c"}, {"x"}):
-        got = opened.read(opened.nearest(query, opened.view(groups), 15))
+        got = opened.read(opened.nearest(query, opened.view(groups, ""), 15))
         expected = sorted(
             (n for n in range(200) if set(access[n % 4]) & groups), key=lambda n: -float(vectors[n] @ query)
         )[:15]

@@ -16,6 +16,7 @@ from gateway.__main__ import cli
 from gateway.audit.schema import dictionary, event_schema
 from gateway.edge.openapi import openapi_document
 from gateway.policy.json_schema import policy_schema
+from gateway.retrieval.metadata import metadata_schema
 from gateway.settings import settings_reference
 
 ROOT = Path(__file__).parents[2]
@@ -51,12 +52,17 @@ def schema_file() -> str:
     return json.dumps(policy_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
+def metadata_file() -> str:
+    return json.dumps(metadata_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 SECTIONS: dict[str, Callable[[], str]] = {"commands": commands}
 FILES: dict[str, Callable[[], str]] = {
     "gateway/settings/REFERENCE.md": settings_file,
     "policies/policy.schema.json": schema_file,
     "gateway/audit/EVENTS.md": dictionary,
     "gateway/audit/events.schema.json": lambda: json.dumps(event_schema(), indent=2, ensure_ascii=False) + "\n",
+    "gateway/retrieval/metadata.schema.json": metadata_file,
     "gateway/edge/openapi.json": lambda: json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n",
 }
 DOCUMENTS = ("README.md",)

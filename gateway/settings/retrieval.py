@@ -1,0 +1,38 @@
+"""Settings of ingests: what is taken in, and how it is cut and judged."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+def _about(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class ChunkingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How documents are cut whose metadata say nothing else."""
+
+    method: Annotated[
+        Literal["section", "paragraph", "window", "semantic", "row"],
+        _about("at headings; whole paragraphs; overlapping sentences; where the subject changes; each row by itself"),
+    ] = "section"
+    target_chars: Annotated[int, Meta(ge=100, le=20_000), _about("longest passage")] = 900
+    overlap_chars: Annotated[int, Meta(ge=0), _about("repeated where prose is cut; less than half the longest")] = 120
+    small_chars: Annotated[int, Meta(ge=0), _about("shorter sections join a neighbour")] = 240
+
+
+class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `gateway ingest` takes in."""
+
+    default_access: Annotated[
+        tuple[str, ...], _about("groups that may see documents which name none; empty leaves such documents out")
+    ] = ()
+    inspect: Annotated[bool, _about("whether passages are judged by the policies before they are indexed")] = True
+    max_file_bytes: Annotated[PositiveInt, _about("largest file")] = 32 * 1024 * 1024
+    max_pages: Annotated[PositiveInt, _about("most pages of a PDF")] = 3_000
+    max_expanded_bytes: Annotated[PositiveInt, _about("most bytes that a DOCX unpacks to")] = 256 * 1024 * 1024
+    parse_timeout_s: Annotated[Seconds, _about("for parsing one file")] = 60.0
+    chunking: ChunkingSettings = field(default_factory=ChunkingSettings)
