@@ -138,6 +138,15 @@ class AuditSearch:
                     counts[tally] = counts.get(tally, 0) + count
         return counted(merged(counts.items(), by_day=by_day, by_app=by_app))
 
+    def exchange(self, what: str, tenants: frozenset[str] | None = None) -> list[Event]:
+        """All events of the exchange with this id, and those of its case, in the order of the log; empty if there is
+        none that these tenants may see."""
+        own = list(self.events(Filter(request=what, tenants=tenants))) if what else []
+        cases = {event.members.get("case") for event in own if isinstance(event.members.get("case"), str)}
+        for case in cases - {""}:
+            own += self.events(Filter(case=str(case), tenants=tenants))
+        return sorted({event.seq: event for event in own}.values(), key=lambda event: event.seq)
+
     def _read(self, wanted: Filter, first: int, end: int) -> Iterator[Event]:
         if first < end:
             yield from self.reader.search(structs.replace(wanted, first=first, last=end - 1), newest=True)

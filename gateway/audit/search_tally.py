@@ -10,7 +10,7 @@ from msgspec import Struct
 from gateway.audit.entry import ENDS
 from gateway.audit.search_terms import detectors_of, rules_of
 
-SEPARATOR: Final = "\x1f"  # between the parts of a name; no id of ours holds control characters
+SEPARATOR: Final = "\x1f"  # between the parts of a name
 _DAY_CHARS: Final = 10
 _STEPS: Final = 8  # of the histogram within a doubling: a step is 6 to 13 % wide
 _PERCENTILES: Final = (50, 95, 99)
@@ -87,16 +87,17 @@ class Counts(Struct, frozen=True, kw_only=True):
 def tallies_of(event: dict[str, Any]) -> Iterator[tuple[Tally, int]]:
     """What an event adds to the counts."""
     group = Group(str(event.get("ts"))[:_DAY_CHARS], str(event.get("tenant", "")), str(event.get("app", "")))
-    yield Tally(group, Measure.TYPE, str(event.get("type"))), 1
+    kind = str(event.get("type"))
+    yield Tally(group, Measure.TYPE, kind), 1
     for measure, key in ((Measure.EFFECT, "effect"), (Measure.ERROR, "error"), (Measure.ERROR, "code")):
         value = event.get(key)
         if isinstance(value, str) and value:
             yield Tally(group, measure, value), 1
-    for name in {SEPARATOR.join((one["id"], one["status"], str(one.get("mode", "")))) for one in rules_of(event)}:
+    for name in {_joined(one["id"], one["status"], str(one.get("mode", ""))) for one in rules_of(event)}:
         yield Tally(group, Measure.RULE, name), 1
     for run in detectors_of(event):
-        yield Tally(group, Measure.DETECTOR, f"{run['name']}{SEPARATOR}{run['status']}"), 1
-    if event.get("type") in ENDS:
+        yield Tally(group, Measure.DETECTOR, _joined(run["name"], run["status"])), 1
+    if kind in ENDS:
         yield from _of_end(group, event)
 
 
@@ -131,6 +132,10 @@ def upper_bound(step: int) -> int:
         return step
     octave = step // _STEPS - 1
     return ((step - octave * _STEPS + 1) << octave) - 1
+
+
+def _joined(*parts: str) -> str:
+    return SEPARATOR.join(part.replace(SEPARATOR, "?") for part in parts)
 
 
 def _of_end(group: Group, event: dict[str, Any]) -> Iterator[tuple[Tally, int]]:

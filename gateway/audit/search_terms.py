@@ -42,7 +42,8 @@ def facets_of(event: dict[str, Any]) -> set[Found]:
     found.update((Facet.RULE, rule["id"]) for rule in rules_of(event) if rule["status"] in _SPOKE)
     for name in ("reasons", "rules"):  # of an outcome, of an opened case
         listed = event.get(name)
-        found.update((Facet.RULE, rule) for rule in listed or () if isinstance(rule, str) and isinstance(listed, list))
+        if isinstance(listed, list):
+            found.update((Facet.RULE, rule) for rule in listed if isinstance(rule, str))
     found.update((Facet.COMMITMENT, value) for value in commitments_of(event))
     return found
 

@@ -34,6 +34,7 @@ from gateway.settings.policy import PolicySettings, SignatureSettings
 from gateway.settings.reference import settings_reference
 from gateway.settings.retrieval import IngestSettings
 from gateway.settings.secret import resolve_redis_url, resolve_secret
+from gateway.settings.trail import SinkSettings, TrailSettings
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -64,8 +65,10 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "SignatureSettings",
+    "SinkSettings",
     "SlackSettings",
     "TeamSettings",
+    "TrailSettings",
     "WebhookSettings",
     "load_settings",
     "resolve_redis_url",

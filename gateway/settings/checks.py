@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.domain.errors import Fault
@@ -27,6 +28,7 @@ def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
     yield from _console_faults(document)
     yield from _level_faults(document)
     yield from _body_faults(document)
+    yield from _sink_faults(document)
     names = {model.name for model in settings.models}
     for index, name in enumerate(retrieval.models):
         if name != "*" and name not in names:
@@ -183,6 +185,28 @@ def _body_faults(document: Document[Settings]) -> Iterator[Fault]:
         )
     if bodies.vault_url and not bodies.vault_token:
         yield document.node(bodies, "vault_url").fault("SET020", "`vault_url` needs a `vault_token`: add it")
+
+
+def _sink_faults(document: Document[Settings]) -> Iterator[Fault]:
+    seen: Counter[str] = Counter()
+    for sink in document.value.trail.sinks:
+        seen[sink.name] += 1
+        if seen[sink.name] == 2:
+            yield document.node(sink, "name").fault(
+                "SET010", f"a second sink is named {quoted(sink.name)}: rename one of the two"
+            )
+        if sink.token and not is_reference(sink.token):
+            yield _literal_secret(document.node(sink, "token"))
+        key = _ADDRESS_OF[sink.kind]
+        if not getattr(sink, key):
+            yield document.node(sink, "kind").fault("SET023", f"`kind: {sink.kind}` needs a `{key}`: add it")
+        elif key == "url" and not _is_plain_address(sink.url):
+            yield document.node(sink, "url").fault(
+                "SET011", "`url` must be `http://` or `https://`, a host and a path, and nothing else"
+            )
+
+
+_ADDRESS_OF: Final = {"http": "url", "syslog": "host", "file": "path"}
 
 
 def _fallback_faults(document: Document[Settings]) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ from gateway.settings.console import ConsoleSettings
 from gateway.settings.metrics import MetricsSettings
 from gateway.settings.policy import PolicySettings
 from gateway.settings.retrieval import IngestSettings
+from gateway.settings.trail import TrailSettings
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -196,6 +197,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: PolicySettings = field(default_factory=PolicySettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    trail: TrailSettings = field(default_factory=TrailSettings)
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _about("least severe log lines that are written")
     ] = "info"

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.audit.text_tag import TextTags
 from gateway.commands.audit import audit
 from gateway.domain.event import Commitment, EventDraft, EventType
+from gateway.domain.sealing import MasterKey, Purpose
 from gateway.settings import Settings
 
 RULES = [
@@ -21,8 +23,12 @@ VALUES = {"user": {"injection.score": {"e6": 831_204}, "pii.entities": ["PERSON"
 INTENT = {
     "query": Commitment(text="a question of canary-7"),
     "stream": False,
-    "phase": {"phase": "query", "effect": "redact", "rules": RULES},
-    "signals": {"detectors": DETECTORS, "values": VALUES},
+    "phase": {
+        "phase": "query",
+        "effect": "redact",
+        "rules": RULES,
+        "signals": {"detectors": DETECTORS, "values": VALUES},
+    },
     "coverage": {"not_ok": [], "unscanned": ["image"]},
 }
 PASSAGE = {"id": "fees#3", "rev": "0f", "content": Commitment(text="canary-7"), "kept": True, "rules": RULES[:1]}
@@ -135,3 +141,121 @@ def test_export_writes_the_hashed_bytes_one_event_a_line(folder: Path) -> None:
 def test_the_data_folder_can_be_named(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     assert run(elsewhere, "verify", "--data-dir", str(folder)).exit_code == 0
+
+
+def test_search_takes_the_other_filters_and_pages(folder: Path) -> None:
+    def seqs(*arguments: str) -> list[int]:
+        return [event["seq"] for event in as_json(run(folder, "search", "--format", "json", *arguments))]
+
+    for _ in range(2):  # without an index, and with one
+        assert seqs("--rule", "PII-1") == [3, 2]
+        assert seqs("--rule", "INJ-2", "--type", "intent") == [2]
+        assert seqs("--effect", "redact") == [3]
+        assert seqs("--principal", "p:1", "--effect", "allow") == []
+        assert seqs("--case", "case_1") == []
+        first = run(folder, "search", "--limit", "3", "--format", "json")
+        assert "--cursor 2" in first.stderr
+        assert seqs("--cursor", "2") == [1]
+        result = run(folder, "reindex")
+        assert "4 events in" in result.stdout, result.output
+    assert run(folder, "search", "--cursor", "x").exit_code == 2
+
+
+def test_search_finds_a_text_by_its_key(folder: Path, logs, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("a question of canary-7", "utf-8")
+    missing = run(folder, "search", "--text", str(text))
+    assert missing.exit_code == 2
+    assert "master.key" in missing.stderr
+    master = MasterKey.load_or_create(folder / "master.key")
+    log = logs.open(tags=TextTags(master.derive(Purpose.TEXT_TAG)))
+    draft = EventDraft(type=EventType.INTENT, request="ex-2", body={"query": Commitment(text="a question of canary-7")})
+    receipt = log.append_blocking(draft)
+    run(folder, "reindex")
+    found = as_json(run(folder, "search", "--text", str(text), "--format", "json"))
+    assert [event["seq"] for event in found] == [receipt.seq]
+    text.write_text("a question of canary-8", "utf-8")
+    assert as_json(run(folder, "search", "--text", str(text), "--format", "json")) == []
+
+
+def test_timeline_tells_an_exchange_in_order_and_no_content(folder: Path) -> None:
+    text = run(folder, "timeline", "last").stdout
+    told = [
+        "ex-1: redact",
+        "asked",
+        "the policies say redact",
+        "PII-1",
+        "matched redact enforce",
+        "pii.entities any_of",
+    ]
+    told += [
+        "pii@1.4",
+        "41.2 ms",
+        "injection: timeout",
+        "not inspected",
+        "fees#3@0f",
+        "kept",
+        "0.831",
+        "redact: 0 characters",
+    ]
+    assert [word for word in told if word not in text] == []
+    assert text.index("asked") < text.index("redact: 0 characters")
+    assert "canary-7" not in text
+    assert "\x1b" not in text
+    moments = as_json(run(folder, "timeline", "ex-1", "--format", "json"))["moments"]
+    assert [moment["type"] for moment in moments] == ["intent", "outcome"]
+    assert moments[1]["after_us"] > 0
+    assert run(folder, "timeline", "ex-9").exit_code == 1
+
+
+def test_timeline_holds_the_acts_on_the_case_of_an_exchange(logs) -> None:
+    log = logs.open()
+    about = {"request": "ex-1", "tenant": "acme", "app": "loans", "principal": "p:1"}
+    drafts = [
+        EventDraft(
+            type=EventType.INTENT, **about, body={"model": "m", "phase": {"phase": "query", "effect": "escalate"}}
+        ),
+        EventDraft(type=EventType.CASE_OPENED, **about, body={"case": "case_1", "queue": "credit", "rules": ["CRD-1"]}),
+        EventDraft(
+            type=EventType.OUTCOME, **about, body={"effect": "escalate", "case": "case_1", "release": {"chars": 9}}
+        ),
+        EventDraft(
+            type=EventType.CASE_APPROVED,
+            **about,
+            body={"case": "case_1", "from": "claimed", "to": "approved", "votes": [{"person": "h:9", "agrees": True}]},
+        ),
+        EventDraft(type=EventType.CASE_REDELIVERED, **{**about, "request": "ex-2"}, body={"case": "case_1"}),
+        EventDraft(type=EventType.FEEDBACK, **about, body={"rating": "bad", "reason": "wrong"}),
+    ]
+    for draft in drafts:
+        log.append_blocking(draft)
+    told = as_json(run(logs.path.parent, "timeline", "ex-1", "--format", "json"))
+    titles = [moment["title"] for moment in told["moments"]]
+    assert titles == [
+        "asked `m`; the policies say escalate of the question",
+        "case opened in queue credit",
+        "escalate: 9 characters leave",
+        "case approved: claimed to approved",
+        "case redelivered",
+        "the caller calls the answer bad: wrong",
+    ]
+    assert (told["case"], told["effect"]) == ("case_1", "escalate")
+    assert told["moments"][3]["facts"][0]["status"] == "agrees"
+
+
+def test_stats_count_by_day_and_app(folder: Path) -> None:
+    groups = as_json(run(folder, "stats"))
+    acme = next(group for group in groups if group["tenant"] == "acme")
+    assert acme["events"] == {"intent": 1, "outcome": 1}
+    assert acme["effects"] == {"redact": 1}
+    assert {(rule["id"], rule["status"], rule["events"]) for rule in acme["rules"]} == {
+        ("PII-1", "matched", 2),
+        ("INJ-2", "error", 1),
+    }
+    assert acme["day"] == "2026-11-24"
+    run(folder, "reindex")
+    assert as_json(run(folder, "stats")) == groups
+    assert [group["tenant"] for group in as_json(run(folder, "stats", "--tenant", "other", "--by", "tenant"))] == [
+        "other"
+    ]
+    assert as_json(run(folder, "stats", "--since", "2026-11-25")) == []

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.audit.read import EVERYTHING, AuditReader, Filter
+from gateway.audit.read import EVERYTHING, AuditReader, Event, Filter
+from gateway.audit.read_timeline import timeline_of
 from gateway.audit.search import AuditSearch
 from gateway.audit.search_index import BLOCK, IndexReader, SearchIndex, index_of
 from gateway.audit.search_tally import counted, step_of, tallies_of, upper_bound
@@ -21,6 +22,37 @@ from gateway.domain.errors import AuditUnavailable, RequestError
 from gateway.domain.event import Commitment, EventDraft, EventType
 from tests.bench.audit_workload import LOG_NAME, RULES, START, TAGS, answer, question, write_log
 
+NAMES = [
+    *(
+        "ts",
+        "type",
+        "tenant",
+        "app",
+        "effect",
+        "phase",
+        "rules",
+        "answer",
+        "retrieval",
+        "passages",
+        "signals",
+        "reasons",
+    ),
+    *(
+        "detectors",
+        "name",
+        "status",
+        "id",
+        "c",
+        "len_bucket",
+        "release",
+        "took_us",
+        "model",
+        "tokens_in",
+        "values",
+        "why",
+    ),
+    *("coverage", "not_ok", "unscanned", "redacted", "votes", "code", "error", "chars", "mode", "query", "case", "us"),
+]
 EVENTS = 2 * BLOCK + 700  # three blocks, the last of them begun
 DAYS = 9
 
@@ -362,6 +394,24 @@ class TestStats:
     def test_steps_of_the_histogram_are_ordered_and_an_eighth_wide(self, one: int, other: int) -> None:
         assert one <= upper_bound(step_of(one)) <= one + one // 8 + 1
         assert step_of(min(one, other)) <= step_of(max(one, other))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), JSON, max_size=8))
+def test_no_object_stops_the_index_or_a_timeline(event: dict) -> None:
+    assert all(value for _, value in facets_of(event))
+    assert all(count > 0 for _, count in tallies_of(event))
+    assert len(counted(dict(tallies_of(event)))) == 1
+    ts = "2026-11-24T10:00:00.000000Z"
+    whole = event | {"ts": ts, "id": "1", "type": "outcome", "tenant": "", "app": "", "principal": ""}
+    told = timeline_of("x", [Event(seq=1, hash="", members=whole, body=b"")])
+    assert all(isinstance(fact.name, str) for fact in told.moments[0].facts)
 
 
 def test_facets_of_odd_objects_are_what_is_readable() -> None:

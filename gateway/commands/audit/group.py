@@ -3,7 +3,8 @@
 import click
 
 from gateway.commands.audit.break_glass import break_glass_command
-from gateway.commands.audit.read import export, search, show
+from gateway.commands.audit.read import export, show
+from gateway.commands.audit.search import reindex, search, stats, timeline
 from gateway.commands.audit.verify import prove, verify
 
 
@@ -16,8 +17,11 @@ for _command in (
     break_glass_command,
     export,
     prove,
+    reindex,
     search,
     show,
+    stats,
+    timeline,
     verify,
 ):
     audit.add_command(_command)

@@ -14,6 +14,7 @@ from gateway.audit.read import Event, Filter
 from gateway.audit.verify import COULD_NOT_RUN
 from gateway.domain.errors import AuditUnavailable, ConfigurationError
 from gateway.domain.event import EventType
+from gateway.domain.vocabulary import Effect
 from gateway.settings.folder import AUDIT_FILE
 
 data_dir = click.option(
@@ -42,6 +43,13 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--type", "types", multiple=True, type=click.Choice([kind.value for kind in EventType])),
         click.option("--tenant", default=""),
         click.option("--app", default=""),
+        click.option("--principal", default="", help="Pseudonym of who acted, `p:…`."),
+        click.option("--effect", default="", type=click.Choice(["", *(effect.value for effect in Effect), "error"])),
+        click.option("--rule", default="", help="Id of a rule that matched or failed."),
+        click.option("--case", default="", help="Id of a case."),
+        click.option(
+            "--commitment", default="", help="Commitment to a question, an answer or a text of a case, `c:…`."
+        ),
         click.option("--since", type=click.DateTime(), help="From this time on, in UTC."),
         click.option("--until", type=click.DateTime(), help="Before this time, in UTC."),
         click.option("--from-seq", type=click.IntRange(min=1), default=1),
@@ -63,6 +71,11 @@ def filter_of(
     types: tuple[str, ...],
     tenant: str,
     app: str,
+    principal: str,
+    effect: str,
+    rule: str,
+    case: str,
+    commitment: str,
     since: datetime | None,
     until: datetime | None,
     from_seq: int,
@@ -73,6 +86,11 @@ def filter_of(
         types=frozenset(types),
         tenant=tenant,
         app=app,
+        principal=principal,
+        effect=effect,
+        rule=rule,
+        case=case,
+        commitment=commitment,
         since=since and since.replace(tzinfo=UTC),
         until=until and until.replace(tzinfo=UTC),
         first=from_seq,

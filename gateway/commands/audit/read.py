@@ -1,4 +1,4 @@
-"""`gateway audit show`, `search` and `export`."""
+"""`gateway audit show` and `export`."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from gateway.commands.audit.options import (
     text_or_json,
     verifier_keys,
 )
-from gateway.commands.timeline import print_events, print_timeline
+from gateway.commands.timeline import print_timeline
 
 
 @click.command("show")
@@ -41,23 +41,6 @@ def show(context: click.Context, *, exchange: str, data_dir: Path | None, form: 
         click.echo(msgspec.json.encode([as_json(event) for event in events]))
     else:
         print_timeline(Console(), wanted, events)
-
-
-@click.command("search")
-@filters
-@click.option("--limit", type=click.IntRange(min=1, max=100_000), default=50, show_default=True)
-@data_dir
-@text_or_json
-@click.pass_context
-@reading
-def search(context: click.Context, *, data_dir: Path | None, form: str, limit: int, **filters: Any) -> None:
-    """List events, the newest first."""
-    with AuditReader(log_path(context, data_dir)) as reader:
-        events = list(reader.search(filter_of(**filters), limit=limit, newest=True))
-    if form == "json":
-        click.echo(msgspec.json.encode([as_json(event) for event in events]))
-    else:
-        print_events(Console(), events)
 
 
 @click.command("export")
