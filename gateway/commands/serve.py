@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -19,7 +20,7 @@ from gateway.settings import CONFIG_VARIABLE, Settings
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes; that of the settings if not given.")
 @click.pass_context
 def serve(context: click.Context, *, host: str | None, port: int | None, workers: int | None) -> None:
-    """Run the gateway until it is told to stop (SIGINT or SIGTERM)."""
+    """Run the gateway until it is told to stop (SIGINT or SIGTERM). SIGHUP makes it read its policies anew."""
     settings: Settings = context.obj["settings"]
     run(
         settings,
@@ -63,7 +64,17 @@ def _serve(config: uvicorn.Config) -> bool:
     return server.started
 
 
+class _Supervisor(Multiprocess):
+    """Passes SIGHUP on: a worker reads its policies anew. uvicorn would replace every worker."""
+
+    def handle_hup(self) -> None:
+        for worker in self.processes:
+            if worker.pid is not None and worker.is_ready():  # one that still starts would end by it
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGHUP)
+
+
 def _supervise(config: uvicorn.Config) -> bool:
-    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor = _Supervisor(config, sockets=[config.bind_socket()])
     supervisor.run()
     return all(worker.exitcode != STARTUP_FAILURE for worker in supervisor.processes)
