@@ -1,7 +1,8 @@
 """Turns a verdict that escalates into a case that a human can decide, and an approval back into an answer."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import structs
@@ -24,9 +25,18 @@ _DEFAULT_TERMS = Escalation(rule="", queue="default", sla_s=4 * 3600)
 
 
 async def open_case(
-    desk: CaseDesk, exchange: Exchange, verdict: Verdict, *, candidate: str, key: bytes, now: datetime
+    desk: CaseDesk,
+    exchange: Exchange,
+    verdict: Verdict,
+    *,
+    candidate: str,
+    completion: str,
+    lifts: frozenset[str],
+    key: bytes,
+    now: datetime,
 ) -> CaseReceipt:
-    """Open the case and note it on the exchange. Raises `GuardUnavailable` if it may not be durable."""
+    """Open the case and note it on the exchange. `completion` is the held answer whole, "" for a question. Raises
+    `GuardUnavailable` if the case may not be durable."""
     principal = exchange.principal
     receipt = await desk.open_case(
         CaseDraft(
@@ -46,12 +56,33 @@ async def open_case(
             passages=exchange.shown,
             request=encode_body(exchange.call.prompt.body).decode(),
             fields={**exchange.fields, **answer_facts(exchange)},
-            lifts=exchange.approval.lifts if exchange.approval else frozenset(),
+            lifts=lifts | (exchange.approval.lifts if exchange.approval else frozenset()),
+            completion=completion,
+            authors=exchange.policy.authors(verdict),
         )
     )
     exchange.case = receipt.id
     exchange.case_expires = _utc(receipt.expires)
     return receipt
+
+
+def united(verdicts: Sequence[Verdict]) -> tuple[Verdict, frozenset[str]]:
+    """All verdicts of one held answer as one, in the phase of the first on a text, else of the first; and the
+    `phase:rule` of the other phases, which its approval lifts as well."""
+    first = next((verdict for verdict in verdicts if verdict.phase is Phase.ANSWER), verdicts[0])
+    own = [verdict for verdict in verdicts if verdict.phase is first.phase]
+    outcomes = {outcome.rule: outcome for verdict in reversed(own) for outcome in verdict.outcomes}
+    escalations = {one for verdict in verdicts for one in verdict.obligations.escalations}
+    merged = structs.replace(
+        first,
+        outcomes=tuple(outcomes[rule] for rule in sorted(outcomes)),
+        obligations=structs.replace(
+            first.obligations,
+            escalations=tuple(sorted(escalations, key=lambda one: (one.rule, one.queue, one.sla_s, one.approvals))),
+        ),
+    )
+    others = (verdict for verdict in verdicts if verdict.phase is not first.phase)
+    return merged, frozenset(f"{verdict.phase.value}:{rule}" for verdict in others for rule in verdict.reasons)
 
 
 def answer_facts(exchange: Exchange) -> dict[str, FieldValue]:
@@ -137,7 +168,11 @@ def still_held(approval: Approval, found: Retrieval) -> bool:
 
 
 def held_reply(exchange: Exchange, approval: Approval) -> ModelReply:
-    """The approved answer in the shape of a model's."""
+    """The approved answer in the shape of a model's: whole as it was held, or what a human wrote instead."""
+    nothing = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    if approval.completion:
+        kept = {**json.loads(approval.completion), "id": "", "usage": nothing}
+        return ModelReply(body=kept, provider="case", model="held")
     message: Body = {"role": "assistant", "content": approval.answer}
     body: Body = {
         "id": "",
@@ -145,7 +180,7 @@ def held_reply(exchange: Exchange, approval: Approval) -> ModelReply:
         "created": int(exchange.call.started.timestamp()),
         "model": exchange.call.prompt.model,
         "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        "usage": nothing,
     }
     return ModelReply(body=body, provider="case", model="edited" if approval.edited else "held")
 

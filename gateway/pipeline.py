@@ -28,7 +28,7 @@ from gateway.domain.case import Approval
 from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.domain.event import EventType
 from gateway.domain.model import Body, ModelReply, ModelRequest
-from gateway.domain.passage import Passage, RetrievalStatus
+from gateway.domain.passage import Passage, RetrievalStatus, Standing
 from gateway.domain.segment import Segment
 from gateway.domain.signal import DetectorRun, Inspection, SignalValue, by_segment
 from gateway.domain.verdict import Evidence, FieldValue, Verdict
@@ -47,6 +47,7 @@ from gateway.reply import Reply, blocked_reply, embedded_reply, stopped_reply, w
 from gateway.retrieval.context import build_context, list_sources
 from gateway.settings import RetrievalSettings, Settings
 from gateway.settle import settle
+from gateway.sources import released, withdrawn
 from gateway.streaming import StreamedAnswer
 from gateway.upstream.embeddings import EmbeddingRequest
 from gateway.wire.chat import with_context, with_system_prompt, with_texts
@@ -279,6 +280,15 @@ class Pipeline:
         query = exchange.redactor.pseudonyms.without_tokens(exchange.question)
         exchange.retrieval = await self._ports.retriever.retrieve(exchange.principal, query)
 
+    async def _check_sources(self, exchange: Exchange) -> None:
+        """Note whether a document that the model was shown has been deleted, or closed to the caller, since then.
+        Where that cannot be known, the answer ends as a search that fails would end it."""
+        if exchange.withdrawn or not exchange.shown:
+            return
+        standing = await self._ports.retriever.standing(exchange.principal, exchange.retrieval, exchange.shown)
+        refuses = self._settings.retrieval.on_failure == "refuse"
+        exchange.withdrawn = standing is Standing.WITHDRAWN or (standing is Standing.UNKNOWN and refuses)
+
     async def _judge_passage(self, exchange: Exchange, passage: Passage) -> JudgedPassage:
         # Title and section reach the model and the client with the text, so they are judged with it.
         segments = [
@@ -292,7 +302,7 @@ class Pipeline:
         }
         rehearsal = begin_rehearsal(exchange, Phase.PASSAGE, segments, about)
         inspection = await self._inspect(exchange, segments, Phase.PASSAGE)
-        verdict = self._decide(exchange, Phase.PASSAGE, inspection, about)
+        verdict = released(self._decide(exchange, Phase.PASSAGE, inspection, about), passage.released)
         if rehearsal is not None:
             await rehearsal.judge(inspection.values, inspection.runs, self._ports.clock())
         if verdict.effect.stops:
@@ -417,6 +427,8 @@ class _BoundJudge:
     async def inspect(self, segments: Sequence[Segment], *, keep: bool = True) -> Inspection:
         if self._rehearsal is not None and keep:  # what is not kept is seen again, as part of more
             self._rehearsal.look(segments)
+        if keep:
+            await self._pipeline._check_sources(self._exchange)  # noqa: SLF001 -- one unit
         return await self._pipeline._inspect(self._exchange, segments, self._phase, keep=keep)  # noqa: SLF001 -- one unit
 
     def decide(
@@ -425,7 +437,8 @@ class _BoundJudge:
         if self._rehearsal is not None and self._phase is Phase.TOOL_CALL:  # an answer's texts keep their evidence
             self._rehearsal.judge_later(values, runs)
         seen = Inspection(values=values, runs=runs)
-        return self._pipeline._decide(self._exchange, self._phase, seen, self._facts)  # noqa: SLF001 -- one unit
+        verdict = self._pipeline._decide(self._exchange, self._phase, seen, self._facts)  # noqa: SLF001 -- one unit
+        return withdrawn(verdict) if self._exchange.withdrawn else verdict
 
 
 def _wants_passages(exchange: Exchange, settings: RetrievalSettings) -> bool:

@@ -80,7 +80,7 @@ class StreamedAnswer:
 
     async def _judged(self) -> AsyncIterator[Body]:
         chunk: Body | None = self._first
-        while chunk is not None and not self._release.all_stopped:
+        while chunk is not None and not self._release.is_over:
             self._note(chunk)
             for piece in await self._release.chunk({**chunk, "id": completion_id(self._exchange)}):
                 yield piece

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gateway.domain.case import Approval, CaseDraft, CaseReceipt
 from gateway.domain.event import EventDraft, Receipt
 from gateway.domain.model import Body, ModelReply, ModelRequest
-from gateway.domain.passage import Retrieval
+from gateway.domain.passage import Passage, Retrieval, Standing
 from gateway.domain.principal import Principal
 from gateway.domain.segment import Segment
 from gateway.domain.signal import Inspection, Scan
@@ -93,6 +93,10 @@ class Policy(Protocol):
         """Seconds per detector name, where a policy says so."""
         ...
 
+    def authors(self, verdict: Verdict) -> frozenset[str]:
+        """Who answers for the rules and exceptions that made the verdict what it is: users, and `team:` with a name."""
+        ...
+
     def whole_answer_rules(self, fields: Mapping[str, FieldValue]) -> tuple[str, ...]:
         """Ids of applicable rules that need the whole answer before any of it may leave."""
         ...
@@ -130,6 +134,11 @@ class Retriever(Protocol):
     """Finds passages that a principal may see. MUST NOT raise for a failing store: the status says so."""
 
     async def retrieve(self, principal: Principal, query: str) -> Retrieval: ...
+
+    async def standing(self, principal: Principal, found: Retrieval, passages: Sequence[Passage]) -> Standing:
+        """Whether the principal may still see the documents of `passages`, which are of `found`. Asked before every
+        sentence is released, so cheap while the index stays the same."""
+        ...
 
 
 class ModelStream(Protocol):

@@ -5,6 +5,7 @@ units whether it streams or not (I5).
                     ├─ per choice: texts, calls ──┤
     chunk by chunk ─┘                             └─ chunks with what has become releasable
 
+A choice that a human must decide on is read to its end and kept whole (`holding.py`); its notice comes then.
 A choice that is stopped ends with a notice and `finish_reason: content_filter`; what it still held, its
 tool calls included, is dropped, and nothing more of it is taken in.
 """
@@ -19,6 +20,7 @@ from gateway.domain.model import Body
 from gateway.domain.segment import Address
 from gateway.domain.verdict import Obligations, Verdict
 from gateway.domain.vocabulary import Effect, strictest
+from gateway.enforce.holding import CALL_KEYS, HeldAnswer, calls_of, refusal_among, with_calls
 from gateway.enforce.logprobs import LogprobQueue
 from gateway.enforce.redaction import Redactor
 from gateway.enforce.release import Cut, Judge, Released, TextRelease
@@ -40,6 +42,10 @@ from gateway.wire.body import edited
 OnStop = Callable[[Verdict, str], Awaitable[str]]
 """Called once per stopped choice with the verdict and the answer as far as it is known; returns the notice."""
 
+OnHold = Callable[[Sequence[Verdict], str, HeldAnswer], Awaitable[str]]
+"""Called once per answer that a human must decide on, when all of it is known: with all verdicts that escalate, the
+content of the held choices, and the answer as the model gave it. Returns the notice of each held choice."""
+
 
 class AnswerPlan(Struct, frozen=True, kw_only=True):
     """How an exchange's answer is judged; fixed before the model is asked."""
@@ -52,6 +58,7 @@ class AnswerPlan(Struct, frozen=True, kw_only=True):
     obligations: Obligations  # of the query; those of the answer's own verdicts come on top
     sources: str  # the passages the model was given, as a line of text; "" for none
     on_stop: OnStop
+    on_hold: OnHold
 
 
 class AnswerRelease:
@@ -61,11 +68,13 @@ class AnswerRelease:
         self._plan = plan
         self._choices: dict[int, _Choice] = {}
         self._loose = _LooseTexts(plan)
+        self._held = HeldAnswer()
+        self._against: list[Verdict] = []  # what else is against an answer that is held
 
     @property
     def verdicts(self) -> list[Verdict]:
         own = [verdict for choice in self._choices.values() for verdict in choice.verdicts]
-        return [*own, *self._loose.verdicts]
+        return [*own, *self._loose.verdicts, *(verdict for verdict in self._against if verdict not in own)]
 
     @property
     def effect(self) -> Effect:
@@ -98,14 +107,29 @@ class AnswerRelease:
         """Whether nothing the model may still say can be released."""
         return bool(self._choices) and all(choice.stopped for choice in self._choices.values())
 
+    @property
+    def any_held(self) -> bool:
+        """Whether a human must decide on any of it."""
+        return any(choice.held for choice in self._choices.values())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the rest of the model's answer is of no use: nothing of it can be released, nor is it kept."""
+        return self.all_stopped and not self.any_held
+
     async def whole(self, body: Body) -> Body:
         """A complete answer, edited in place by address."""
+        self._held.take(body)
         choices = [await self._choice(index_of(choice)).whole(choice) for choice in choices_of(body)]
+        if self.any_held:
+            notice = await self._hold()
+            choices = [self._choice(index_of(choice)).with_notice(choice, notice) for choice in choices]
         return {**await self._loose.judged(body), "choices": choices}
 
     async def chunk(self, chunk: Body) -> list[Body]:
         """The chunks that may leave now that `chunk` has come; none while everything is held."""
         choices = choices_of(chunk)
+        self._held.add(chunk)
         head = await self._loose.judged({key: value for key, value in chunk.items() if key != "choices"})
         if not choices:
             return [{**head, "choices": []}]
@@ -116,7 +140,24 @@ class AnswerRelease:
 
     async def finish(self) -> list[Body]:
         """Choices (not chunks) for whatever the model left open: each is closed as if it had ended here."""
-        return [piece for choice in self._choices.values() for piece in await choice.close("stop")]
+        pieces = [piece for choice in self._choices.values() for piece in await choice.close("stop")]
+        if self.any_held:
+            notice = await self._hold()
+            pieces.extend(choice.end_held(notice) for choice in self._choices.values() if choice.held)
+        return pieces
+
+    async def _hold(self) -> str:
+        """Judge what is held once more, all of it, and have it kept; the notice."""
+        held = [choice for choice in choices_of(self._held.body) if self._choice(index_of(choice)).held]
+        for choice in held:
+            self._against.extend(await self._choice(index_of(choice)).assess(choice))
+        refused = refusal_among(self._against)
+        candidate = "\n\n".join(filter(None, (self._choice(index_of(choice)).raw for choice in held)))
+        if refused is not None:
+            return await self._plan.on_stop(refused, candidate)
+        stops = [choice.held for choice in self._choices.values() if choice.held]
+        stops.extend(verdict for verdict in self._against if verdict.effect.stops and verdict not in stops)
+        return await self._plan.on_hold(stops, candidate, self._held)
 
     def _choice(self, index: int) -> "_Choice":
         choice = self._choices.get(index)
@@ -139,6 +180,7 @@ class _Choice:
         self.call_redactions: dict[str, int] = {}
         self.content = ""
         self.stopped = False
+        self.held: Verdict | None = None  # the first verdict that asks for a human
 
     @property
     def verdicts(self) -> list[Verdict]:
@@ -169,13 +211,13 @@ class _Choice:
             if release.stopped is not None:
                 return await self._stopped_whole(choice, message, edits, release.stopped)
         calls: list[Body] = []
-        for call in _calls_of(message):
+        for call in calls_of(message):
             judged, stop = await self._judge_call(call)
             if stop is not None:
                 return await self._stopped_whole(choice, message, edits, stop)
             calls.append(judged)
         message = edited(message, edits)
-        message = _with_calls(message, calls)
+        message = with_calls(message, calls)
         suffix = self._suffix(has_calls=bool(calls))
         if suffix:
             self.content += suffix
@@ -192,7 +234,7 @@ class _Choice:
         delta = choice.get("delta")
         delta = delta if isinstance(delta, dict) else {}
         self._logprobs.add(choice.get("logprobs"))
-        for position, call in enumerate(_calls_of(delta)):
+        for position, call in enumerate(calls_of(delta)):
             self._calls.add(call, position)
         pieces: list[Body] = []
         edits: dict[Address, Any] = {}
@@ -240,12 +282,47 @@ class _Choice:
                 return [*pieces, *await self._stop(stop)]
             calls.append({"index": position, **judged})
         if calls:
-            pieces.append(delta_of(self._index, _with_calls({}, calls)))
+            pieces.append(delta_of(self._index, with_calls({}, calls)))
         suffix = self._suffix(has_calls=bool(calls))
         if suffix:
             self.content += suffix
             pieces.append(delta_of(self._index, {"content": suffix}))
         return [*pieces, finish(self._index, reason)]
+
+    async def assess(self, choice: Body) -> list[Verdict]:
+        """All verdicts on the choice as the model gave it, none of which stops the next."""
+        message = choice.get("message")
+        message = message if isinstance(message, dict) else {}
+        found: list[Verdict] = []
+        for address, text in message_texts(message):
+            release = TextRelease(
+                self._plan.judge,
+                self._plan.redactor,
+                Cut(granularity=Granularity.WHOLE),
+                inside_json=self._plan.json_answer and address == CONTENT,
+            )
+            await release.whole(text)
+            found.extend(release.verdicts)
+        for call in calls_of(message):
+            judged = await judge_call(call, self._plan.judge_call(_call_name(call)), self._plan.redactor)
+            found.append(judged.verdict)
+        return found
+
+    def with_notice(self, choice: Body, notice: str) -> Body:
+        """The choice as it leaves when a human must decide on it; any other as it is."""
+        if self.held is None:
+            return choice
+        text = self._after_content(notice)
+        return {**choice, "message": {**choice["message"], "content": text}}
+
+    def end_held(self, notice: str) -> Body:
+        """The piece that ends a held choice of a stream."""
+        before = self.content
+        return stopped(self._index, {"content": self._after_content(notice)[len(before) :]})
+
+    def _after_content(self, notice: str) -> str:
+        self.content += f"\n\n{notice}" if self.content else notice
+        return self.content
 
     def _has_ended(self) -> bool:
         return self.stopped
@@ -293,6 +370,9 @@ class _Choice:
 
     async def _stop(self, verdict: Verdict) -> list[Body]:
         self.stopped = True
+        if verdict.effect is Effect.ESCALATE:
+            self.held = verdict
+            return []
         return [stopped(self._index, {"content": await self._notice(verdict)})]
 
     async def _stopped_whole(self, choice: Body, message: Body, edits: dict[Address, Any], verdict: Verdict) -> Body:
@@ -301,18 +381,19 @@ class _Choice:
         kept = {address[0] for address in edits} | {"role"}
         message = edited({key: value for key, value in message.items() if key in kept}, edits)
         already = self.content
-        notice = await self._notice(verdict)
+        if verdict.effect is Effect.ESCALATE:
+            self.held, notice = verdict, ""
+        else:
+            notice = await self._notice(verdict)
         message |= {"role": "assistant", "content": already + notice, "refusal": None}
         return {**choice, "message": message, "logprobs": None, "finish_reason": CONTENT_FILTER}
 
     async def _notice(self, verdict: Verdict) -> str:
-        notice = await self._plan.on_stop(verdict, self.raw)
-        notice = f"\n\n{notice}" if self.content else notice
-        self.content += notice
-        return notice
+        before = self.content
+        return self._after_content(await self._plan.on_stop(verdict, self.raw))[len(before) :]
 
     def _piece(self, choice: Body, delta: Body, edits: dict[Address, Any], logprobs: Body | None) -> Body:
-        delta = edited({key: value for key, value in delta.items() if key not in _CALL_KEYS}, edits)
+        delta = edited({key: value for key, value in delta.items() if key not in CALL_KEYS}, edits)
         return {**choice, "delta": delta, "logprobs": logprobs, "finish_reason": None}
 
     def _text_piece(self, address: Address, released: Released) -> Body:
@@ -327,7 +408,6 @@ class _Choice:
 
 
 _CITED = re.compile(r"\[\d{1,3}\]")
-_CALL_KEYS = frozenset({"tool_calls", "function_call"})
 
 
 class _LooseTexts:
@@ -358,27 +438,7 @@ class _LooseTexts:
 def _carries_more(delta: Body, edits: dict[Address, Any]) -> bool:
     """Whether a delta says anything besides texts and tool calls, such as the role."""
     texts_only = {address[0] for address in edits}
-    return any(key not in texts_only and key not in _CALL_KEYS and value is not None for key, value in delta.items())
-
-
-def _calls_of(message: Body) -> Sequence[Body]:
-    calls = message.get("tool_calls")
-    found = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    legacy = message.get("function_call")
-    return [*found, {"function": legacy, "type": "legacy"}] if isinstance(legacy, dict) else found
-
-
-def _with_calls(message: Body, calls: Sequence[Body]) -> Body:
-    if not calls and not (message.keys() & _CALL_KEYS):
-        return message
-    kept = {key: value for key, value in message.items() if key not in _CALL_KEYS}
-    modern = [call for call in calls if call.get("type") != "legacy"]
-    legacy = [call for call in calls if call.get("type") == "legacy"]
-    if modern or message.get("tool_calls") is not None:
-        kept["tool_calls"] = modern
-    if legacy:
-        kept["function_call"] = legacy[0]["function"]
-    return kept
+    return any(key not in texts_only and key not in CALL_KEYS and value is not None for key, value in delta.items())
 
 
 def _call_name(call: Body) -> str:

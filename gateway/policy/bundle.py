@@ -101,6 +101,19 @@ class Bundle:
                 found[one.detector] = min(one.seconds, found.get(one.detector, one.seconds))
         return found
 
+    def authors(self, verdict: Verdict) -> frozenset[str]:
+        """Owner and authors of the sets whose rules are the reasons of a verdict, and who approved the exceptions that
+        lifted others."""
+        sets = {source.set.metadata.id: source.set.metadata for source in self.sources}
+        reasons, lifted = set(verdict.reasons), {outcome.exception for outcome in verdict.outcomes}
+        own = {rule.set_id for rule in self.rules if rule.id in reasons}
+        own |= {one.id.partition(":")[2] for one in self.scorings if one.id in reasons}
+        found = {name for one in own if one in sets for name in (sets[one].owner, *sets[one].authors)}
+        approvers = {
+            exception.id: exception.approved_by for source in self.sources for exception in source.set.exceptions
+        }
+        return frozenset(found.union(*(approvers[one] for one in lifted if one in approvers)))
+
     def whole_answer_rules(self, fields: Mapping[str, FieldValue]) -> tuple[str, ...]:
         """Ids of the rules that need the whole answer before any of it is released, sorted."""
         return self.view(Phase.ANSWER, fields).whole

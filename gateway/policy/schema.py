@@ -57,6 +57,10 @@ class Metadata(Form, frozen=True, kw_only=True):
     id: Annotated[str, Meta(pattern=SET_ID, description="Name of the set, unique in the bundle.")]
     version: Annotated[str, Meta(min_length=1, description="A label for people; the identity of a set is its digest.")]
     owner: Annotated[str, Meta(min_length=1, description="Who answers for the set, e.g. `team:compliance-credit`.")]
+    authors: Annotated[
+        tuple[Line, ...],
+        Meta(description="Users, and `team:` names, who wrote it; like the owner they do not review what it stops."),
+    ] = ()
     purpose: Annotated[str, Meta(min_length=1, description="What the set protects against, in one sentence.")]
     controls: Annotated[
         tuple[str, ...], Meta(description="Controls of regulations and frameworks that the set serves, e.g. `GDPR:22`.")

@@ -197,6 +197,75 @@ async def test_a_held_answer_is_delivered_as_it_was_judged(desk, model, way):
     assert again.body == answered.body
 
 
+CALL = {"id": "call_1", "type": "function", "function": {"name": "transfer", "arguments": '{"to": "Zoe", "sum": 5}'}}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_held_tool_call_is_shown_and_delivered_whole(desk, model, stream):
+    model.answer = lambda body: completion("I will do it now.", finish="tool_calls", tool_calls=[CALL])
+    question = f"please transfer, {stream}"
+    held = await desk.ask(question, stream=stream)
+    assert "arguments" not in held.raw.decode()
+    case = held.body["gateway"]["case"] if not stream else held.chunks[-1]["gateway"]["case"]
+    shown = await desk.ruth.send(f"{CASES}/{case}/content", headers={"x-gateway-reason": "T-1"})
+    (choice,) = shown.body["choices"]
+    assert choice["message"]["tool_calls"] == [CALL]
+    assert choice["message"]["content"] == shown.body["candidate"] == "I will do it now."
+    await desk.approved(case)
+    answered = await desk.ask(question, case=case)
+    (choice,) = answered.body["choices"]
+    assert (choice["finish_reason"], choice["message"]["tool_calls"]) == ("tool_calls", [CALL])
+    assert len(model.received) == 1
+    again = await desk.ask(question, case=case, stream=True)
+    assert json.loads(again.arguments) == {"to": "Zoe", "sum": 5}
+    fetched = await desk.asker.send(f"{CASES}/{case}/answer")
+    assert fetched.body == answered.body
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_all_choices_of_a_held_answer_are_one_case_and_come_whole(desk, model, stream):
+    texts = ["A delicate-answer.", "A plain answer.", "Another delicate-answer."]
+
+    def several(body):
+        if body.get("stream"):
+            head = {"id": "u", "object": "chat.completion.chunk", "created": 1, "model": "upstream-1"}
+            pieces = [
+                {"index": index, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
+                for index, text in enumerate(texts)
+            ]
+            ends = [{"index": index, "delta": {}, "finish_reason": "stop"} for index in range(3)]
+            return [{**head, "choices": [piece]} for piece in (*pieces, *ends)]
+        made = completion("")
+        made["choices"] = [
+            {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            for index, text in enumerate(texts)
+        ]
+        return made
+
+    model.answer = several
+    after = last_place(desk.gateway)
+    body = {"model": "real", "n": 3, "messages": [{"role": "user", "content": f"three, {stream}"}], "stream": stream}
+    held = await desk.asker.send("/v1/chat/completions", body)
+    assert b"delicate" not in held.raw
+    assert b"A plain answer." in held.raw
+    case = held.body["gateway"]["case"] if not stream else held.chunks[-1]["gateway"]["case"]
+    assert desk.types(after).count("case.opened") == 1
+    await desk.approved(case)
+    answered = await desk.asker.send("/v1/chat/completions", body, headers={"x-gateway-case": case})
+    if not stream:
+        assert [choice["message"]["content"] for choice in answered.body["choices"]] == texts
+    else:
+        assert all(text.encode() in answered.raw for text in texts)
+    assert len(model.received) == 1
+
+
+async def test_a_rule_that_refuses_any_part_of_an_answer_is_not_asked_about(desk, model):
+    model.answer = lambda body: completion("A delicate-answer.", reasoning_content="a forbidden-word")
+    answered = await desk.ask("refused after all")
+    assert answered.body["gateway"]["decision"] == "refuse"
+    assert "x-gateway-case" not in answered.headers
+
+
 async def test_an_edited_answer_is_inspected_and_labelled(desk, model):
     model.answer = lambda body: completion("A delicate-answer.")
     case = await desk.held("please edit")

@@ -57,6 +57,9 @@ def plan(
         stops.append((verdict.effect, candidate))
         return "NOTICE"
 
+    async def on_hold(verdicts, candidate, held):
+        return "NOTICE"
+
     return AnswerPlan(
         judge=BoundJudge(policy, Phase.ANSWER),
         judge_call=lambda name: BoundJudge(policy, Phase.TOOL_CALL),
@@ -66,6 +69,7 @@ def plan(
         obligations=Obligations(disclaimers=tuple(disclaimers), cite=cite),
         sources="Documents consulted: [1] T.",
         on_stop=on_stop,
+        on_hold=on_hold,
     )
 
 

@@ -91,6 +91,9 @@ class World:
         async def on_stop(verdict, candidate):
             return "NOTICE"
 
+        async def on_hold(verdicts, candidate, held):
+            return "NOTICE"
+
         return AnswerPlan(
             judge=_Judge(self, Phase.ANSWER),
             judge_call=lambda name: _Judge(self, Phase.TOOL_CALL),
@@ -100,6 +103,7 @@ class World:
             obligations=NO_OBLIGATIONS,
             sources="",
             on_stop=on_stop,
+            on_hold=on_hold,
         )
 
 

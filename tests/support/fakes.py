@@ -9,7 +9,7 @@ from gateway.domain.case import Approval, CaseDraft, CaseReceipt
 from gateway.domain.errors import AuditUnavailable, GuardUnavailable, RequestError, UpstreamError
 from gateway.domain.event import EventDraft, EventType, Receipt
 from gateway.domain.model import Body, ModelReply, ModelRequest
-from gateway.domain.passage import Passage, Retrieval, RetrievalStatus
+from gateway.domain.passage import Passage, Retrieval, RetrievalStatus, Standing
 from gateway.domain.principal import Principal
 from gateway.domain.segment import Segment
 from gateway.domain.signal import DetectorRun, Finding, Inspection
@@ -132,6 +132,9 @@ class FakePolicy:
     def timeouts(self, fields: Mapping[str, FieldValue]) -> Mapping[str, float]:
         return {}
 
+    def authors(self, verdict: Verdict) -> frozenset[str]:
+        return frozenset({"team:tests"})
+
     def whole_answer_rules(self, fields: Mapping[str, FieldValue]) -> tuple[str, ...]:
         return ("R-whole",) if self.whole else ()
 
@@ -195,11 +198,17 @@ class FakeRetriever:
         self.passages = passages
         self.status = status
         self.queries: list[tuple[Principal, str]] = []
+        self.checks = 0
+        self.stands: Callable[[int], Standing] = lambda _: Standing.CURRENT  # by number of the check, from 1
 
     async def retrieve(self, principal: Principal, query: str) -> Retrieval:
         self.queries.append((principal, query))
         found = self.passages if self.status is RetrievalStatus.OK else ()
         return Retrieval(status=self.status, passages=found, store="fake", reason="" if found else "test")
+
+    async def standing(self, principal: Principal, found: Retrieval, passages: Sequence[Passage]) -> Standing:
+        self.checks += 1
+        return self.stands(self.checks)
 
 
 class FakeStream:
