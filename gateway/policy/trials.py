@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from gateway.domain.errors import Fault
-from gateway.domain.signal import DetectorRun
+from gateway.domain.signal import DetectorRun, SignalValue
 from gateway.domain.verdict import Evidence, FieldValue, RuleOutcome, Verdict
 from gateway.domain.vocabulary import Effect, Phase, Provenance, RuleStatus, SignalStatus, SignalType
 from gateway.policy.bundle import Bundle
@@ -70,22 +70,35 @@ def trial_passes(bundle: Bundle, trial: Trial, phase: Phase, *, now: dt.datetime
 
 def trial_evidence(trial: Trial, phase: Phase, detectors: set[str]) -> Evidence:
     """What the evaluator gets: every detector ran but those that the test fails, every field is there."""
+    speaker = trial.provenance or _SPEAKERS[phase]
+    return _evidence(phase, detectors, trial.fields, {speaker: trial.values}, trial.failures)
+
+
+def quiet_evidence(phase: Phase, detectors: set[str]) -> Evidence:
+    """A text in which nothing was found, of nobody in particular."""
+    return _evidence(phase, detectors, {}, {}, {})
+
+
+def _evidence(
+    phase: Phase,
+    detectors: set[str],
+    given: Mapping[str, FieldValue],
+    values: Mapping[Provenance, Mapping[str, SignalValue]],
+    failures: Mapping[str, SignalStatus],
+) -> Evidence:
     runs = {
         detector: DetectorRun(
             detector=detector,
             version="999999",  # newer than any minimum: a test is about the rule, not the installation
-            status=trial.failures.get(detector, SignalStatus.OK),
-            reason="" if detector not in trial.failures else "test",
+            status=failures.get(detector, SignalStatus.OK),
+            reason="" if detector not in failures else "test",
         )
         for detector in detectors
     }
     fields = {
-        name: trial.fields.get(name, EMPTY_FIELDS[field.type])
-        for name, field in FIELDS.items()
-        if phase in field.phases
+        name: given.get(name, EMPTY_FIELDS[field.type]) for name, field in FIELDS.items() if phase in field.phases
     }
-    speaker = trial.provenance or _SPEAKERS[phase]
-    return Evidence(phase=phase, fields=fields, values={speaker: trial.values}, runs=runs)
+    return Evidence(phase=phase, fields=fields, values=values, runs=runs)
 
 
 def _difference(trial: Trial, verdict: Verdict) -> str:

@@ -2,10 +2,12 @@
 
 import click
 
+from gateway.commands.policy.bench import bench_command
 from gateway.commands.policy.check import lint_command, test_command
 from gateway.commands.policy.compare import diff_command, prove_command
 from gateway.commands.policy.explain import explain_command, schema_command
 from gateway.commands.policy.layout import fmt_command
+from gateway.commands.policy.new import new_command
 from gateway.commands.policy.signatures import sign_command, verify_command
 
 
@@ -20,11 +22,13 @@ def policy() -> None:
 for _command in (
     lint_command,
     test_command,
+    new_command,
     fmt_command,
     explain_command,
     schema_command,
     diff_command,
     prove_command,
+    bench_command,
     sign_command,
     verify_command,
 ):
