@@ -107,8 +107,9 @@ def cli(context: click.Context, *, config: str) -> None:
 
     def passage_store() -> "Callable[[], PassageStore]":
         from gateway.app import open_store
+        from gateway.retrieval.embedding import MiniLmEmbedder
 
-        return lambda: open_store(context.obj["settings"], os.environ, context.obj["embedder"]())
+        return lambda: open_store(context.obj["settings"], os.environ, MiniLmEmbedder)
 
     def ingest() -> "Callable[[], AbstractAsyncContextManager[Ingest]]":
         from gateway.app import random_id

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from litestar import Litestar, asgi
 from litestar.exceptions import NotFoundException
@@ -20,6 +20,7 @@ from msgspec import Struct, structs
 from gateway.assembly.audit import follow_audit
 from gateway.assembly.bodies import keeping_log
 from gateway.assembly.console import ConsoleNeeds, build_console
+from gateway.assembly.ingest import kept_scans
 from gateway.assembly.policies import PolicyWorkshop, open_policies
 from gateway.audit.boot import Accept
 from gateway.audit.log import SqliteAuditLog
@@ -108,7 +109,11 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     closing.callback(audit.close)
     embedder = CachingEmbedder(MiniLmEmbedder())
     cache_key = master.derive(Purpose.INSPECTION_CACHE)
-    workshop = PolicyWorkshop(settings, embedder=embedder, cache_key=cache_key, now=utc_now, clock_us=_monotonic_us)
+    kept = kept_scans(data, master)
+    closing.callback(kept.close)
+    workshop = PolicyWorkshop(
+        settings, embedder=embedder, cache_key=cache_key, kept=kept, now=utc_now, clock_us=_monotonic_us
+    )
     policies = await open_policies(workshop, settings, data, audit, closing)
     store = open_store(settings, environ, embedder)
     closing.push_async_callback(store.close)
@@ -137,6 +142,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
             top_k=settings.retrieval.top_k,
             max_context_chars=settings.retrieval.max_context_chars,
             timeout_s=settings.retrieval.timeout_s,
+            today=lambda: utc_now().date(),
         ),
         upstream=router,
         embeddings=embeddings,
@@ -313,7 +319,14 @@ def record_event(settings: Settings, draft: EventDraft) -> Receipt:
         audit.close()
 
 
-def open_store(settings: Settings, environ: Mapping[str, str], embedder: Embedder) -> EmbeddedStore | WeaviateStore:
+class NamedModel(Protocol):
+    """What an index must know of its embedder; the embedder's class will do."""
+
+    name: str
+    version: str
+
+
+def open_store(settings: Settings, environ: Mapping[str, str], embedder: NamedModel) -> EmbeddedStore | WeaviateStore:
     """The passage store that the settings name; the embedded one where retrieval is off, since it costs nothing."""
     identity = f"{embedder.name}@{embedder.version}"
     chosen = settings.retrieval

@@ -111,6 +111,7 @@ class Exchange(Struct, kw_only=True):
     question: str = ""  # the last question after redaction
     retrieval: Retrieval = RETRIEVAL_OFF
     passages: list[JudgedPassage] = field(default_factory=list)
+    withdrawn: bool = False  # a document that the model was shown may no longer be used
     stopped: Effect | None = None  # the effect that ended the exchange before or in the answer
     stop_reasons: tuple[str, ...] = ()
     stop_message: str = ""

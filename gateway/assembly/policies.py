@@ -13,6 +13,7 @@ from gateway.domain.errors import ConfigurationError, GatewayError
 from gateway.domain.ports import AuditLog, Detector, Embedder
 from gateway.exchange import Candidate, Rulebook
 from gateway.inspection.inspector import Inspector
+from gateway.inspection.kept_scans import KeptScans
 from gateway.policy.bundle import Bundle
 from gateway.policy.compiled import ALL_LEVELS, Levels
 from gateway.policy.load import compile_files
@@ -35,13 +36,17 @@ class PolicyWorkshop:
         *,
         embedder: Embedder,
         cache_key: bytes,
+        kept: KeptScans | None = None,
         now: Callable[[], datetime],
         clock_us: Callable[[], int],
     ) -> None:
-        """`now` is aware, `clock_us` monotonic. Raises `ConfigurationError` for keys that cannot be read. Blocking."""
+        """`kept` are scans of passages from their ingest.
+
+        `now` is aware, `clock_us` monotonic. Raises `ConfigurationError` for keys that cannot be read. Blocking."""
         self._settings = settings
         self._embedder = embedder
         self._cache_key = cache_key
+        self._kept = kept
         self._now = now
         self._clock_us = clock_us
         required = settings.policy.require_signatures
@@ -103,6 +108,7 @@ class PolicyWorkshop:
                 cache_bytes=inspection.cache_bytes,
                 cache_key=self._cache_key,
                 clock_us=self._clock_us,
+                kept=self._kept,
             )
         else:
             inspector = _inspector(current).with_detectors(detectors)

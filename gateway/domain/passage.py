@@ -48,6 +48,14 @@ class RetrievalStatus(StrEnum):
     TIMEOUT = "timeout"
 
 
+class Standing(StrEnum):
+    """Whether passages that were found may still be used."""
+
+    CURRENT = "current"
+    WITHDRAWN = "withdrawn"  # a document was deleted, or closed to the caller
+    UNKNOWN = "unknown"  # the store does not answer
+
+
 class Retrieval(Struct, frozen=True, kw_only=True):
     """The result of one search. `filter` is a digest of the access filter that the store applied;
     `dropped` counts passages that the store returned although the principal may not see them."""

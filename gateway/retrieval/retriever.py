@@ -1,18 +1,19 @@
 """Finds the passages that a principal may see: the port `Retriever` over a passage store."""
 
 import asyncio
+import datetime as dt
 import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.domain.passage import Passage, Retrieval, RetrievalStatus
+from gateway.domain.passage import Passage, Retrieval, RetrievalStatus, Standing
 from gateway.domain.ports import Embedder
 from gateway.domain.principal import Principal
-from gateway.retrieval.store import PassageStore, SearchRequest, SearchResult
+from gateway.retrieval.store import DocumentRecord, PassageStore, SearchRequest, SearchResult, text_digest
 
 PUBLIC: Final = "public"  # the group that every principal has
 
@@ -30,32 +31,42 @@ class PassageRetriever:
     one that fails is dropped and counted, since it means that the store is wrong. Near-duplicates of better
     passages are left out, then passages are taken best first while they fit into `max_context_chars`.
 
-    Never raises but for cancellation. Embedding runs in a worker thread; `timeout_s` bounds the whole call.
+    Never raises but for cancellation. Embedding runs in a worker thread; `timeout_s` bounds the whole call. `today`
+    is the day on which passages must be valid; without it, any passage is.
     """
 
     def __init__(
-        self, store: PassageStore, embedder: Embedder, *, top_k: int, max_context_chars: int, timeout_s: float
+        self,
+        store: PassageStore,
+        embedder: Embedder,
+        *,
+        top_k: int,
+        max_context_chars: int,
+        timeout_s: float,
+        today: Callable[[], dt.date] | None = None,
     ) -> None:
         self._store = store
         self._embedder = embedder
         self._top_k = top_k
         self._max_context_chars = max_context_chars
         self._timeout_s = timeout_s
+        self._today = today
 
     async def retrieve(self, principal: Principal, query: str) -> Retrieval:
         started = time.perf_counter_ns()
         groups = principal.groups | {PUBLIC}
+        day = self._today().isoformat() if self._today else ""
         status, reason, result = RetrievalStatus.OK, "", SearchResult()
         try:
             async with asyncio.timeout(self._timeout_s):
-                result = await self._search(principal.tenant, groups, query)
+                result = await self._search(principal.tenant, groups, query, day)
         except TimeoutError:
             status, reason = RetrievalStatus.TIMEOUT, "deadline"
         except StoreUnavailable as error:
             status, reason = RetrievalStatus.ERROR, error.code
         except Exception as error:  # noqa: BLE001 the contract: whatever fails is a status, with no content in it
             status, reason = RetrievalStatus.ERROR, f"exception:{type(error).__name__}"
-        visible = [passage for passage in result.passages if _visible(result, passage, principal.tenant, groups)]
+        visible = [passage for passage in result.passages if _visible(result, passage, principal.tenant, groups, day)]
         return Retrieval(
             status=status,
             passages=_selected(visible, top_k=self._top_k, max_chars=self._max_context_chars),
@@ -67,10 +78,29 @@ class PassageRetriever:
             took_us=(time.perf_counter_ns() - started) // 1000,
         )
 
-    async def _search(self, tenant: str, groups: frozenset[str], query: str) -> SearchResult:
+    async def standing(self, principal: Principal, found: Retrieval, passages: Sequence[Passage]) -> Standing:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                if await self._store.revision(principal.tenant) == found.index_rev:
+                    return Standing.CURRENT
+                docs = {passage.doc for passage in passages}
+                records = await self._store.records(principal.tenant, docs)
+        except Exception:  # noqa: BLE001 the contract: whatever fails is a status
+            return Standing.UNKNOWN
+        groups = principal.groups | {PUBLIC}
+        open_ = {doc for doc, record in records.items() if not groups.isdisjoint(record.access)}
+        used = {passage.id for passage in passages}
+        as_found = [passage for passage in found.passages if passage.id in used]  # `passages` may be redacted
+        kept = {doc for doc in docs & open_ if not _is_withheld(records[doc], as_found)}
+        return Standing.CURRENT if kept == docs else Standing.WITHDRAWN
+
+    async def _search(self, tenant: str, groups: frozenset[str], query: str, day: str) -> SearchResult:
         vectors = await asyncio.to_thread(self._embedder.embed, [query])
-        request = SearchRequest(tenant=tenant, groups=groups, text=query, vector=vectors[0], limit=self._top_k * _SPARE)
-        return await self._store.search(request)
+        return await self._store.search(
+            SearchRequest(
+                tenant=tenant, groups=groups, text=query, vector=vectors[0], limit=self._top_k * _SPARE, day=day
+            )
+        )
 
 
 def filter_digest(tenant: str, groups: frozenset[str]) -> str:
@@ -78,9 +108,16 @@ def filter_digest(tenant: str, groups: frozenset[str]) -> str:
     return hashlib.sha256(json.dumps([tenant, sorted(groups)]).encode()).hexdigest()[:16]
 
 
-def _visible(result: SearchResult, passage: Passage, tenant: str, groups: frozenset[str]) -> bool:
+def _visible(result: SearchResult, passage: Passage, tenant: str, groups: frozenset[str], day: str) -> bool:
     # INVARIANT I7: verified identity alone decides; this does not trust the store's own filter
-    return result.tenant == tenant and bool(passage.access & groups)
+    is_valid = not day or (passage.valid_from <= day and (not passage.valid_to or day <= passage.valid_to))
+    return result.tenant == tenant and bool(passage.access & groups) and is_valid
+
+
+def _is_withheld(record: DocumentRecord, passages: Sequence[Passage]) -> bool:
+    """Whether policies keep one of the passages from everyone by now."""
+    withheld = {one.text for one in record.withheld}
+    return any(passage.doc == record.doc and text_digest(passage) in withheld for passage in passages)
 
 
 def _selected(passages: Iterable[Passage], *, top_k: int, max_chars: int) -> tuple[Passage, ...]:
