@@ -141,9 +141,7 @@ def _find_personal(
     """With the detectors that the policies use, which know names where a rule asks for them, and else by patterns."""
 
     async def find(texts: Sequence[str]) -> Sequence[Sequence[Finding]] | None:
-        segments = [
-            Segment(index=index, text=text, provenance=Provenance.PASSAGE) for index, text in enumerate(texts)
-        ]
+        segments = [Segment(index=index, text=text, provenance=Provenance.PASSAGE) for index, text in enumerate(texts)]
         inspector = in_force()
         installed = frozenset(inspector.detectors) if isinstance(inspector, Inspector) else frozenset()
         asked = [(patterns, frozenset({"pii_patterns", "secrets"})), (inspector, installed & {"pii"})]

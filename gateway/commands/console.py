@@ -28,6 +28,9 @@ _roles = click.option(
 _tenants = click.option(
     "--tenant", "tenants", multiple=True, required=True, help="Tenant whose cases and events they see. Repeatable."
 )
+_groups = click.option(
+    "--group", "groups", multiple=True, help="Team they belong to: they review no case of its rules. Repeatable."
+)
 _from_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input instead of making one up."
 )
@@ -47,17 +50,24 @@ def user() -> None:
 @click.argument("name")
 @_roles
 @_tenants
+@_groups
 @_from_stdin
 @click.pass_context
 def add(
-    context: click.Context, *, name: str, roles: tuple[str, ...], tenants: tuple[str, ...], password_stdin: bool
+    context: click.Context,
+    *,
+    name: str,
+    roles: tuple[str, ...],
+    tenants: tuple[str, ...],
+    groups: tuple[str, ...],
+    password_stdin: bool,
 ) -> None:
     """Add an account; NAME is the user of that person's API keys, so that nobody reviews a request of their own."""
     password = _password(from_stdin=password_stdin)
     with _accounts(context) as accounts:
         if accounts.find(name) is None:
             _record(context, "added", name, roles, tenants)
-        accounts.add(name, password, roles=map(Role, roles), tenants=tenants, now=datetime.now(UTC))
+        accounts.add(name, password, roles=map(Role, roles), tenants=tenants, groups=groups, now=datetime.now(UTC))
     _show(name, password, made_up=not password_stdin)
 
 
@@ -101,13 +111,16 @@ def password(context: click.Context, *, name: str, password_stdin: bool) -> None
 @click.argument("name")
 @_roles
 @_tenants
+@_groups
 @click.pass_context
-def roles(context: click.Context, *, name: str, roles: tuple[str, ...], tenants: tuple[str, ...]) -> None:
-    """Give an account these roles and tenants and no others, at once in sessions under way."""
+def roles(
+    context: click.Context, *, name: str, roles: tuple[str, ...], tenants: tuple[str, ...], groups: tuple[str, ...]
+) -> None:
+    """Give an account these roles, tenants and groups and no others, at once in sessions under way."""
     with _accounts(context) as accounts:
         _existing(accounts, name)
         _record(context, "roles", name, roles, tenants)
-        accounts.set_scope(name, roles=map(Role, roles), tenants=tenants)
+        accounts.set_scope(name, roles=map(Role, roles), tenants=tenants, groups=groups)
     click.echo(f"account {name} has roles {', '.join(sorted(set(roles)))} in {', '.join(sorted(set(tenants)))}")
 
 

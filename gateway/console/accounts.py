@@ -15,16 +15,18 @@ from gateway.domain.errors import RequestError
 from gateway.domain.text import Secret
 
 _NAME: Final = re.compile(r"[\w.@-]{1,200}")
-_COLUMNS: Final = "name, roles, tenants, created, disabled"
+_COLUMNS: Final = "name, roles, tenants, groups, created, disabled"
 
 
 class Account(Struct, frozen=True, kw_only=True):
     """A person who may sign in with a password. `name` is the `user` of their API keys, so that nobody reviews a
-    request of their own. Only cases and events of `tenants` are seen."""
+    request of their own. Only cases and events of `tenants` are seen. `groups` are those of their API keys: whoever
+    belongs to the team that owns a rule does not review cases of it."""
 
     name: str
     roles: frozenset[Role]
     tenants: tuple[str, ...]
+    groups: frozenset[str] = frozenset()
     created: datetime
     disabled: datetime | None = None
 
@@ -36,19 +38,29 @@ class Accounts:
         self._db = db
 
     def add(
-        self, name: str, password: Secret, *, roles: Iterable[Role], tenants: Iterable[str], now: datetime
+        self,
+        name: str,
+        password: Secret,
+        *,
+        roles: Iterable[Role],
+        tenants: Iterable[str],
+        groups: Iterable[str] = (),
+        now: datetime,
     ) -> Account:
         """Raises `RequestError` for a name that is taken or none, and for no role."""
         account = Account(
             name=_checked(name),
             roles=frozenset(roles),
             tenants=tuple(sorted(set(tenants))),
+            groups=frozenset(groups),
             created=now.astimezone(UTC),
         )
         _check_scope(account)
-        sql = "INSERT OR IGNORE INTO accounts (name, password, roles, tenants, created) VALUES (?, ?, ?, ?, ?)"
-        values = (name, hashed(password), _json(account.roles), _json(account.tenants), account.created.isoformat())
-        if not self._db.write(sql, *values):
+        sql = (
+            "INSERT OR IGNORE INTO accounts (name, password, roles, tenants, groups, created) VALUES (?, ?, ?, ?, ?, ?)"
+        )
+        scope = (_json(account.roles), _json(account.tenants), _json(account.groups))
+        if not self._db.write(sql, name, hashed(password), *scope, account.created.isoformat()):
             raise RequestError(f"there is an account `{name}` already", code="account_exists", status=409)
         return account
 
@@ -70,16 +82,24 @@ class Accounts:
         """Sessions of the account end. Raises `RequestError` if there is none."""
         return self._changed(name, "password = ?", hashed(password))
 
-    def set_scope(self, name: str, *, roles: Iterable[Role], tenants: Iterable[str]) -> Account:
-        """Other roles and tenants, at once in sessions under way. Raises `RequestError`."""
+    def set_scope(
+        self, name: str, *, roles: Iterable[Role], tenants: Iterable[str], groups: Iterable[str] = ()
+    ) -> Account:
+        """Other roles, tenants and groups, at once in sessions under way. Raises `RequestError`."""
         known = self._existing(name)
-        scope = Account(name=name, roles=frozenset(roles), tenants=tuple(sorted(set(tenants))), created=known.created)
+        scope = Account(
+            name=name,
+            roles=frozenset(roles),
+            tenants=tuple(sorted(set(tenants))),
+            groups=frozenset(groups),
+            created=known.created,
+        )
         _check_scope(scope)
-        changed = "roles = ?, tenants = ?"
         self._db.write(
-            f"UPDATE accounts SET {changed} WHERE name = ?",  # noqa: S608 names of ours
+            "UPDATE accounts SET roles = ?, tenants = ?, groups = ? WHERE name = ?",
             _json(scope.roles),
             _json(scope.tenants),
+            _json(scope.groups),
             name,
         )
         return self._existing(name)
@@ -119,8 +139,9 @@ def _account(row: tuple[Any, ...]) -> Account:
         name=row[0],
         roles=frozenset(map(Role, json.loads(row[1]))),
         tenants=tuple(json.loads(row[2])),
-        created=datetime.fromisoformat(row[3]),
-        disabled=datetime.fromisoformat(row[4]) if row[4] else None,
+        groups=frozenset(json.loads(row[3])),
+        created=datetime.fromisoformat(row[4]),
+        disabled=datetime.fromisoformat(row[5]) if row[5] else None,
     )
 
 

@@ -7,6 +7,7 @@ import structlog
 from litestar import Controller, Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath
 from litestar.types import Receive, Scope, Send
 
 from gateway.console.assets import Assets
@@ -73,7 +74,7 @@ class ConsoleApp:
 
 def _static(assets: Assets) -> Any:
     @get("/static/{name:str}", opt={"asset": True}, sync_to_thread=False)
-    def serve(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+    def serve(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
         asset = assets.served.get(name)
         if asset is None:
             raise NotFoundException

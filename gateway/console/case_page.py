@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import Controller, Response, get, post
+from litestar.params import FromPath
 from msgspec import Struct, structs
 
 from gateway.cases.case import REASON, Case
@@ -19,8 +20,8 @@ from gateway.domain.event import EventDraft, EventType
 
 _STALE: Final = frozenset({"case_changed", "case_held", "claim_required", "case_state", "case_expired"})
 """Refusals because the case is not as it was when the page was made."""
-_ACTS: Final = frozenset({Act.CLAIM, Act.RELEASE, Act.APPROVE, Act.EDIT, Act.REFUSE, Act.ASK, Act.BREAK_GLASS})
-_DECISIVE: Final = frozenset({Act.APPROVE, Act.EDIT, Act.REFUSE, Act.ASK, Act.BREAK_GLASS})
+_DECISIVE: Final = frozenset({Act.APPROVE, Act.EDIT, Act.REFUSE, Act.ASK, Act.BREAK_GLASS, Act.UPHOLD, Act.CONTEST})
+_ACTS: Final = _DECISIVE | {Act.CLAIM, Act.RELEASE}
 _JUDGING: Final = frozenset({Act.APPROVE, Act.EDIT, Act.REFUSE})
 _MOST_NOTE: Final = 50
 
@@ -44,12 +45,12 @@ class CasePage(Controller):
     opt = {"roles": CASES}
 
     @get()
-    async def show(self, request: ConsoleRequest, case_id: str) -> Response[Any]:
+    async def show(self, request: ConsoleRequest, case_id: FromPath[str]) -> Response[Any]:
         case = await _case(request, case_id)
         return await _page(request, case)
 
     @get("/clock")
-    async def clock(self, request: ConsoleRequest, case_id: str) -> Response[Any]:
+    async def clock(self, request: ConsoleRequest, case_id: FromPath[str]) -> Response[Any]:
         """The clocks of the page alone, which htmx fetches again and again; opens nothing."""
         parts, session = parts_of(request), session_of(request)
         case = await _case(request, case_id)
@@ -58,7 +59,7 @@ class CasePage(Controller):
         return parts.renderer.page("case_clock.html", context)
 
     @post("/first-view", status_code=303)
-    async def first_view(self, request: ConsoleRequest, case_id: str) -> Response[Any]:
+    async def first_view(self, request: ConsoleRequest, case_id: FromPath[str]) -> Response[Any]:
         """Note what the reviewer thinks before the answer is shown; the first time counts. Recorded first."""
         parts, session = parts_of(request), session_of(request)
         case, form = await _case(request, case_id), await request.form()
@@ -84,7 +85,7 @@ class CasePage(Controller):
         return see_other(f"{_url(parts, case)}#answer")
 
     @post("/unmask", status_code=303)
-    async def unmask(self, request: ConsoleRequest, case_id: str) -> Response[Any]:
+    async def unmask(self, request: ConsoleRequest, case_id: FromPath[str]) -> Response[Any]:
         """Show personal data in this session for a while. The page that follows records why, then opens the texts."""
         parts, session = parts_of(request), session_of(request)
         case, form = await _case(request, case_id), await request.form()
@@ -96,14 +97,14 @@ class CasePage(Controller):
         return see_other(_url(parts, case))
 
     @post("/mask", status_code=303)
-    async def mask(self, request: ConsoleRequest, case_id: str) -> Response[Any]:
+    async def mask(self, request: ConsoleRequest, case_id: FromPath[str]) -> Response[Any]:
         parts = parts_of(request)
         case = await _case(request, case_id)
         await blocking(parts.sessions.mask, session_of(request), case.id)
         return see_other(_url(parts, case))
 
     @post("/{act:str}", status_code=303)
-    async def act(self, request: ConsoleRequest, case_id: str, act: str) -> Response[Any]:
+    async def act(self, request: ConsoleRequest, case_id: FromPath[str], act: FromPath[str]) -> Response[Any]:
         """Claim, decide, ask, give back. Nothing that was typed is lost when it does not work."""
         parts, session = parts_of(request), session_of(request)
         if act not in _ACTS:
@@ -115,7 +116,7 @@ class CasePage(Controller):
             return await _page(request, case, typed=typed, preview=True)
         if str(form.get("revision", "")) != str(case.revision):
             return await _stale(request, case, typed, "the case was changed while you had it open")
-        reason = _reason(typed)
+        reason = reason_of(typed)
         if wanted in _DECISIVE and not REASON.fullmatch(reason):
             told = "Choose a reason; a note is a few plain words."
             return await _page(request, case, typed=typed, told=told, status=400)
@@ -133,7 +134,7 @@ class CasePage(Controller):
         return see_other(f"{_url(parts, moved)}?done={wanted.value}")
 
 
-async def _case(request: ConsoleRequest, case_id: str) -> Case:
+async def _case(request: ConsoleRequest, case_id: FromPath[str]) -> Case:
     """The case if one of the person's tenants has it; nobody else learns that it exists."""
     parts, session = parts_of(request), session_of(request)
     for tenant in session.tenants:
@@ -205,7 +206,7 @@ def _typed(act: str, form: Mapping[str, Any]) -> Typed:
     return structs.replace(Typed(act=act), **named)
 
 
-def _reason(typed: Typed) -> str:
+def reason_of(typed: Typed) -> str:
     """The code, with the note behind it. A note that is too long or holds anything but plain words is none."""
     known = {code for codes in CODES.values() for code in codes}
     if typed.code not in known or len(typed.note) > _MOST_NOTE:

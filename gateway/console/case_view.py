@@ -1,6 +1,6 @@
 """What the page of a case shows to one person at one moment."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -40,9 +40,16 @@ CODES: Final = {
         "harmful": "Could harm the customer",
     },
     "ask": {"needs_information": "Needs information from the requester"},
+    "look": {
+        "was_right": "Was right to do",
+        "was_not_needed": "Was not needed",
+        "should_not_have": "Should not have been",
+    },
     "break-glass": {"urgent_harm": "Waiting would do harm", "reviewers_absent": "No reviewer can be reached"},
 }
 """Reason codes; each may be followed by a few words."""
+
+_SOON: Final = timedelta(days=1)
 
 MASKED_READ: Final = "review with masked personal data"
 """The reason in the audit log when a page opens the sealed texts and hides personal data."""
@@ -144,7 +151,9 @@ def allowed_acts(parts: Parts, case: Case, actor: Actor, now: datetime) -> froze
         Act.REFUSE: machine.Refuse("reason"),
         Act.EDIT: machine.Edit("reason", case.course.text + 1),
         Act.ASK: machine.Ask("reason"),
-        Act.BREAK_GLASS: machine.BreakGlass("reason"),
+        Act.BREAK_GLASS: machine.BreakGlass("reason", _SOON),
+        Act.UPHOLD: machine.PostReview("reason", upheld=True),
+        Act.CONTEST: machine.PostReview("reason", upheld=False),
     }
     return frozenset(
         act.value

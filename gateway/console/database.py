@@ -17,12 +17,12 @@ _BUSY_TIMEOUT_S: Final = 5.0
 _VERSION: Final = 1
 _SCHEMA: Final = (
     """CREATE TABLE accounts (
-      name TEXT PRIMARY KEY, password TEXT NOT NULL, roles TEXT NOT NULL, tenants TEXT NOT NULL, created TEXT NOT NULL,
-      disabled TEXT
+      name TEXT PRIMARY KEY, password TEXT NOT NULL, roles TEXT NOT NULL, tenants TEXT NOT NULL, groups TEXT NOT NULL,
+      created TEXT NOT NULL, disabled TEXT
     ) STRICT""",
     """CREATE TABLE sessions (
       key BLOB PRIMARY KEY, account TEXT NOT NULL, local INTEGER NOT NULL, roles TEXT NOT NULL, tenants TEXT NOT NULL,
-      csrf TEXT NOT NULL, opened TEXT NOT NULL, seen TEXT NOT NULL, expires TEXT NOT NULL
+      groups TEXT NOT NULL, csrf TEXT NOT NULL, opened TEXT NOT NULL, seen TEXT NOT NULL, expires TEXT NOT NULL
     ) STRICT""",
     "CREATE INDEX sessions_account ON sessions (account)",
     """CREATE TABLE unmasked (

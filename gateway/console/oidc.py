@@ -22,6 +22,7 @@ from joserfc.jwt import JWTClaimsRegistry
 from msgspec import Struct
 
 from gateway.console.roles import Role
+from gateway.console.sessions import Entrant
 from gateway.domain.errors import GuardUnavailable, RequestError
 from gateway.domain.text import Secret
 from gateway.settings import OidcSettings
@@ -40,14 +41,6 @@ class Attempt(Struct, frozen=True, kw_only=True):
     state: Secret
     nonce: Secret
     verifier: Secret
-
-
-class Identity(Struct, frozen=True, kw_only=True):
-    """Who the provider vouches for, with what the settings grant their groups."""
-
-    account: str
-    roles: frozenset[Role]
-    tenants: tuple[str, ...]
 
 
 class _Provider(Struct, frozen=True, kw_only=True):
@@ -98,9 +91,9 @@ class OidcClient:
         url = provider.authorization_endpoint + separator + urlencode(query)
         return Attempt(url=url, state=state, nonce=nonce, verifier=verifier)
 
-    async def finish(self, answer: Mapping[str, str], *, nonce: str, verifier: str) -> Identity:
-        """The identity behind the provider's answer, whose state the caller has checked. Raises `RequestError` with a
-        stable code for anything that does not fit, and `GuardUnavailable`."""
+    async def finish(self, answer: Mapping[str, str], *, nonce: str, verifier: str) -> Entrant:
+        """Whom the provider's answer vouches for, with what the settings grant their groups; the caller has checked the
+        state. Raises `RequestError` with a stable code for anything that does not fit, and `GuardUnavailable`."""
         provider = await self._discover()
         said = answer.get("iss", "")
         if said != provider.issuer and (said or provider.authorization_response_iss_parameter_supported):
@@ -158,7 +151,7 @@ class OidcClient:
         except (JoseError, ValueError):
             return jwt.decode(token, await self._key_set(provider, fresh=True), algorithms=list(ALGORITHMS)).claims
 
-    def _identity(self, claims: Mapping[str, Any]) -> Identity:
+    def _identity(self, claims: Mapping[str, Any]) -> Entrant:
         account = claims.get(self._settings.user_claim)
         if not isinstance(account, str) or not 1 <= len(account) <= 200 or not account.isprintable():
             raise _failed("claims", f"the provider's token has no usable `{self._settings.user_claim}`")
@@ -169,7 +162,7 @@ class OidcClient:
         tenants = tuple(sorted({tenant for grant in granted for tenant in grant.tenants}))
         if not roles or not tenants:
             raise RequestError("your account has no role in the console", code="oidc_no_role", status=403)
-        return Identity(account=account, roles=roles, tenants=tenants)
+        return Entrant(account=account, local=False, roles=roles, tenants=tenants, groups=frozenset(groups))
 
     async def _discover(self) -> _Provider:
         if self._provider is None:

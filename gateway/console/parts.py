@@ -73,7 +73,7 @@ class Parts(Struct, frozen=True, kw_only=True):
             tenant=tenant,
             app=APP,
             user=session.account,
-            groups=frozenset(),
+            groups=session.groups,
             roles=case_roles(session.roles) if tenant in session.tenants else frozenset(),
             auth="password" if session.local else "oidc",
             ref=principal_ref(self.ref_key, tenant=tenant, app=APP, user=session.account),

@@ -7,19 +7,16 @@ from typing import Any, Final
 from litestar import Controller, Response, get, post
 from msgspec import Struct
 
-from gateway.cases import machine
 from gateway.cases.case import UNDECIDED, Case, CaseState
-from gateway.cases.machine import OPEN, Refusal, is_leased
-from gateway.cases.review import Act
+from gateway.cases.machine import OPEN, is_leased
+from gateway.console.case_view import allowed_acts
 from gateway.console.guard import see_other
 from gateway.console.page import CASES, page
 from gateway.console.parts import ConsoleRequest, Parts, parts_of, session_of
 from gateway.console.sessions import Session
-from gateway.domain.errors import RequestError
 from gateway.domain.text import outline
 
 _SHOWN: Final = 200
-_TRIES: Final = 10
 _SHORTLY_S: Final = 15 * 60
 WAITING: Final = OPEN | {CaseState.APPEALED}
 """States in which somebody must do something."""
@@ -100,6 +97,7 @@ class QueuePage(Controller):
             tiers=sorted({case.course.tier for case in waiting}),
             views=list(_VIEWS),
             states=[state.value for state in CaseState],
+            glasses=[case for own in session.tenants for case in await _glasses(parts, session, own)],
             none_left=request.query_params.get("none") is not None,
         )
 
@@ -116,28 +114,13 @@ class QueuePage(Controller):
 
 
 async def _claim_next(parts: Parts, session: Session, queue: str) -> Case | None:
-    for _ in range(_TRIES):
-        offered = [
-            case for tenant in session.tenants if (case := await _offered(parts, session, tenant, queue)) is not None
-        ]
-        if not offered:
-            return None
-        case = min(offered, key=lambda one: (one.due, one.id))
-        try:
-            return await parts.review.act(case, Act.CLAIM, parts.actor(case, session))
-        except RequestError:  # somebody else has claimed it by its link
-            continue
+    """Tenants take turns by what is due first in each."""
+    waiting = await _cases(parts, session, WAITING, tenant="")
+    for tenant in dict.fromkeys(case.tenant for case in waiting):
+        case = await parts.review.claim_next(parts.principal(session, tenant), queue=queue)
+        if case is not None:
+            return case
     return None
-
-
-async def _offered(parts: Parts, session: Session, tenant: str, queue: str) -> Case | None:
-    now = parts.clock()
-
-    def eligible(case: Case) -> bool:
-        command = machine.Claim(parts.lease)
-        return not isinstance(machine.apply(case, command, parts.actor(case, session), now), Refusal)
-
-    return await parts.store.offer_next(tenant, queue, now, eligible)
 
 
 async def _cases(parts: Parts, session: Session, states: frozenset[CaseState], *, tenant: str) -> list[Case]:
@@ -147,6 +130,14 @@ async def _cases(parts: Parts, session: Session, states: frozenset[CaseState], *
         if tenant in ("", own):
             found += await parts.store.list_cases(parts.principal(session, own), states=states, limit=1_000)
     return sorted(found, key=lambda case: (case.due, case.id))
+
+
+async def _glasses(parts: Parts, session: Session, tenant: str) -> list[Case]:
+    """Cases that somebody approved alone, and that this person may look at."""
+    now = parts.clock()
+    found = await parts.store.post_reviews(parts.principal(session, tenant))
+    acts = [(case, allowed_acts(parts, case, parts.actor(case, session), now)) for case in found]
+    return [case for case, allowed in acts if case.tenant == tenant and "uphold" in allowed]
 
 
 def _row(parts: Parts, session: Session, case: Case, now: datetime) -> Row:

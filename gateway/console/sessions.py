@@ -17,6 +17,16 @@ _TOUCH: Final = timedelta(seconds=30)  # so often the time of the last request i
 _COOKIE_CHARS: Final = 43
 
 
+class Entrant(Struct, frozen=True, kw_only=True):
+    """Somebody whose password was right (`local`), or whom a provider vouches for."""
+
+    account: str
+    local: bool
+    roles: frozenset[Role]
+    tenants: tuple[str, ...]
+    groups: frozenset[str] = frozenset()
+
+
 class Session(Struct, frozen=True, kw_only=True):
     """Who is signed in. `key` is what the store knows the session by, the SHA-256 of its cookie. `csrf` stands in
     every form. `local` tells a local account from a person whom a provider vouched for."""
@@ -26,6 +36,7 @@ class Session(Struct, frozen=True, kw_only=True):
     local: bool
     roles: frozenset[Role]
     tenants: tuple[str, ...]
+    groups: frozenset[str]
     csrf: str
     expires: datetime
 
@@ -48,28 +59,28 @@ class Sessions:
         self._idle = idle
         self._absolute = absolute
 
-    def open(
-        self, account: str, *, local: bool, roles: frozenset[Role], tenants: tuple[str, ...], now: datetime
-    ) -> OpenedSession:
+    def open(self, who: Entrant, *, now: datetime) -> OpenedSession:
         """A session with a fresh id, whatever cookie the browser brought (no fixation)."""
         cookie = Secret(secrets.token_urlsafe(32))
         session = Session(
             key=key_of(cookie.reveal()),
-            account=account,
-            local=local,
-            roles=roles,
-            tenants=tenants,
+            account=who.account,
+            local=who.local,
+            roles=who.roles,
+            tenants=who.tenants,
+            groups=who.groups,
             csrf=secrets.token_urlsafe(32),
             expires=now + self._absolute,
         )
         self._db.write("DELETE FROM sessions WHERE expires <= ? OR seen <= ?", _text(now), _text(now - self._idle))
         self._db.write(
-            "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             session.key,
-            account,
-            int(local),
-            json.dumps(sorted(roles)),
-            json.dumps(tenants),
+            who.account,
+            int(who.local),
+            json.dumps(sorted(who.roles)),
+            json.dumps(who.tenants),
+            json.dumps(sorted(who.groups)),
             session.csrf,
             _text(now),
             _text(now),
@@ -84,8 +95,8 @@ class Sessions:
             return None
         key = key_of(cookie)
         row = self._db.one(
-            "SELECT s.account, s.local, s.roles, s.tenants, s.csrf, s.expires, s.seen, a.roles, a.tenants, a.disabled "
-            "FROM sessions s LEFT JOIN accounts a ON s.local AND a.name = s.account "
+            "SELECT s.account, s.local, s.roles, s.tenants, s.groups, s.csrf, s.expires, s.seen, a.roles, a.tenants, "
+            "a.groups, a.disabled FROM sessions s LEFT JOIN accounts a ON s.local AND a.name = s.account "
             "WHERE s.key = ? AND s.expires > ? AND s.seen > ?",
             key,
             _text(now),
@@ -95,12 +106,15 @@ class Sessions:
             return None
         session = _session(key, row)
         if row[1]:
-            if row[7] is None or row[9] is not None:  # the account is gone, or disabled
+            if row[8] is None or row[11] is not None:  # the account is gone, or disabled
                 return None
             session = structs.replace(
-                session, roles=frozenset(map(Role, json.loads(row[7]))), tenants=tuple(json.loads(row[8]))
+                session,
+                roles=frozenset(map(Role, json.loads(row[8]))),
+                tenants=tuple(json.loads(row[9])),
+                groups=frozenset(json.loads(row[10])),
             )
-        if used and datetime.fromisoformat(row[6]) < now - _TOUCH:
+        if used and datetime.fromisoformat(row[7]) < now - _TOUCH:
             self._db.write("UPDATE sessions SET seen = max(seen, ?) WHERE key = ?", _text(now), key)
         return session
 
@@ -138,8 +152,9 @@ def _session(key: bytes, row: tuple[Any, ...]) -> Session:
         local=bool(row[1]),
         roles=frozenset(map(Role, json.loads(row[2]))),
         tenants=tuple(json.loads(row[3])),
-        csrf=row[4],
-        expires=datetime.fromisoformat(row[5]),
+        groups=frozenset(json.loads(row[4])),
+        csrf=row[5],
+        expires=datetime.fromisoformat(row[6]),
     )
 
 

@@ -4,18 +4,16 @@ import hashlib
 import hmac
 import secrets
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from litestar import Controller, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter
 
 from gateway.console.guard import EVERYBODY, door_cookie, is_secure, safe_back, see_other, session_cookie
 from gateway.console.page import page, start_of
 from gateway.console.parts import APP, ConsoleRequest, Parts, blocking, parts_of, session_of
-from gateway.console.roles import Role
-from gateway.console.sessions import Session, key_of
+from gateway.console.sessions import Entrant, Session, key_of
 from gateway.domain.errors import GatewayError, GuardUnavailable, RequestError
 from gateway.domain.event import Commitment, EventDraft, EventType
 from gateway.domain.text import Secret
@@ -34,8 +32,8 @@ class SignIn(Controller):
         return see_other(start_of(parts_of(request), session_of(request)))
 
     @get("/sign-in", opt={"open": True})
-    async def form(self, request: ConsoleRequest, back: str = "") -> Response[Any]:
-        parts = parts_of(request)
+    async def form(self, request: ConsoleRequest) -> Response[Any]:
+        parts, back = parts_of(request), request.query_params.get("back", "")
         if request.state.session is not None:
             return see_other(safe_back(parts, back))
         return _form(request, back=back)
@@ -63,10 +61,13 @@ class SignIn(Controller):
             await _record_failure(parts, name, code="password")
             return _form(request, back=back, name=name, told=_WRONG, status=401)
         await blocking(parts.throttle.succeeded, name, address)
-        return await _enter(request, account.name, local=True, roles=account.roles, tenants=account.tenants, back=back)
+        who = Entrant(
+            account=account.name, local=True, roles=account.roles, tenants=account.tenants, groups=account.groups
+        )
+        return await _enter(request, who, back=back)
 
     @get("/sign-in/provider", opt={"open": True})
-    async def provider(self, request: ConsoleRequest, back: str = "") -> Response[Any]:
+    async def provider(self, request: ConsoleRequest) -> Response[Any]:
         """Send the browser to the identity provider, with a state that only this browser can bring back. A link and no
         form: `form-action 'self'` holds for where a form's answer leads, too."""
         parts = parts_of(request)
@@ -85,7 +86,7 @@ class SignIn(Controller):
             key_of(door),
             attempt.nonce.reveal(),
             attempt.verifier.reveal(),
-            safe_back(parts, back),
+            safe_back(parts, request.query_params.get("back", "")),
             (now + _UNDER_WAY).isoformat(),
         )
         answer = see_other(attempt.url)
@@ -93,15 +94,13 @@ class SignIn(Controller):
         return answer
 
     @get("/callback", opt={"open": True})
-    async def callback(
-        self, request: ConsoleRequest, given: Annotated[str, Parameter(query="state")] = ""
-    ) -> Response[Any]:
+    async def callback(self, request: ConsoleRequest) -> Response[Any]:
         """The provider's answer: its state was made for this browser, and counts once."""
         parts = parts_of(request)
         row = await blocking(
             parts.db.one,
             "DELETE FROM sign_ins WHERE state = ? AND expires > ? RETURNING door, nonce, verifier, back",
-            key_of(given),
+            key_of(request.query_params.get("state", "")),
             parts.clock().isoformat(),
         )
         door = request.cookies.get(door_cookie(parts), "")
@@ -109,14 +108,12 @@ class SignIn(Controller):
             if parts.oidc is None or row is None or not door or not hmac.compare_digest(row[0], key_of(door)):
                 raise RequestError("the sign-in was not begun here: sign in again", code="oidc_state", status=403)
             answer = {name: str(value) for name, value in request.query_params.items()}
-            identity = await parts.oidc.finish(answer, nonce=row[1], verifier=row[2])
+            who = await parts.oidc.finish(answer, nonce=row[1], verifier=row[2])
         except GatewayError as error:
             await _record_failure(parts, "", code=error.code)
             told = error.message if isinstance(error, RequestError) else "The identity provider cannot be reached."
             return _form(request, told=told, status=getattr(error, "status", 403))
-        return await _enter(
-            request, identity.account, local=False, roles=identity.roles, tenants=identity.tenants, back=row[3]
-        )
+        return await _enter(request, who, back=row[3])
 
     @post("/sign-out", opt={"roles": EVERYBODY}, status_code=303)
     async def sign_out(self, request: ConsoleRequest) -> Response[Any]:
@@ -133,20 +130,18 @@ class SignIn(Controller):
         return page(request, "account.html", title="Account", here="/account")
 
 
-async def _enter(
-    request: ConsoleRequest, account: str, *, local: bool, roles: frozenset[Role], tenants: tuple[str, ...], back: str
-) -> Response[Any]:
+async def _enter(request: ConsoleRequest, who: Entrant, *, back: str) -> Response[Any]:
     """Open a session; recorded before the cookie leaves. An earlier session of this browser ends."""
     parts = parts_of(request)
     earlier: Session | None = request.state.session
     if earlier is not None:
         await blocking(parts.sessions.close, earlier)
-    opened = await blocking(parts.sessions.open, account, local=local, roles=roles, tenants=tenants, now=parts.clock())
+    opened = await blocking(parts.sessions.open, who, now=parts.clock())
     body = {
-        "account": Commitment(text=account),
-        "by": "password" if local else "oidc",
-        "roles": sorted(roles),
-        "tenants": list(tenants),
+        "account": Commitment(text=who.account),
+        "by": "password" if who.local else "oidc",
+        "roles": sorted(who.roles),
+        "tenants": list(who.tenants),
     }
     try:
         await parts.record(EventType.CONSOLE_SIGNED_IN, opened.session, body)
