@@ -88,22 +88,28 @@ class AuditSearch:
         """All matching events, the newest first, from the place below `before` on; read as they are asked for."""
         first, end = self.reader.bounds(wanted)
         end = end if before is None else min(end, before)
-        groups = wanted.wanted
-        if self._index is None or wanted.request or not groups:
-            yield from self._read(wanted, first, end)
-            return
-        known = self._index.progress.seq + 1
+        known = self._known(wanted)
         yield from self._read(wanted, max(first, known), end)
-        rare = [[term(*one) for one in group] for group in groups if any(facet in RARE for facet, _ in group)]
-        dense = [[term(*one) for one in group] for group in groups if not any(facet in RARE for facet, _ in group)]
+        end = min(end, known)
         try:
-            for seq in self._index.places(dense, rare, first, min(end, known)):
-                event = self.reader.checked(seq)
-                if wanted.holds(event.members):
-                    yield event
-                    end = seq
+            for event in self._indexed(wanted, first, end, newest=True):
+                yield event
+                end = event.seq
         except sqlite3.Error:  # a damaged index: the rest is read from the log
-            yield from self._read(wanted, first, min(end, known))
+            yield from self._read(wanted, first, end)
+
+    def in_order(self, wanted: Filter) -> Iterator[Event]:
+        """All matching events in the order of the log, up to the last that stands in it now."""
+        first, end = self.reader.bounds(wanted)
+        known = min(end, self._known(wanted))
+        try:
+            for event in self._indexed(wanted, first, known, newest=False):
+                yield event
+                first = event.seq + 1
+            first = max(first, known)
+        except sqlite3.Error:
+            pass  # as above
+        yield from self._read(wanted, first, end, newest=False)
 
     def texts(self, text: str, tags: TextTags, wanted: Filter, *, limit: int) -> list[Place]:
         """Where exactly this text was asked, answered or written, the newest first. A text whose salt was destroyed is
@@ -147,9 +153,25 @@ class AuditSearch:
             own += self.events(Filter(case=str(case), tenants=tenants))
         return sorted({event.seq: event for event in own}.values(), key=lambda event: event.seq)
 
-    def _read(self, wanted: Filter, first: int, end: int) -> Iterator[Event]:
+    def _known(self, wanted: Filter) -> int:
+        """The place behind the last one that the index can find such events at."""
+        useful = self._index is not None and not wanted.request and wanted.wanted
+        return self.indexed + 1 if useful else 1
+
+    def _indexed(self, wanted: Filter, first: int, end: int, *, newest: bool) -> Iterator[Event]:
+        if self._index is None or first >= end:
+            return
+        groups = wanted.wanted
+        rare = [[term(*one) for one in group] for group in groups if any(facet in RARE for facet, _ in group)]
+        dense = [[term(*one) for one in group] for group in groups if not any(facet in RARE for facet, _ in group)]
+        for seq in self._index.places(dense, rare, first, end, newest=newest):
+            event = self.reader.checked(seq)
+            if wanted.holds(event.members):
+                yield event
+
+    def _read(self, wanted: Filter, first: int, end: int, *, newest: bool = True) -> Iterator[Event]:
         if first < end:
-            yield from self.reader.search(structs.replace(wanted, first=first, last=end - 1), newest=True)
+            yield from self.reader.search(structs.replace(wanted, first=first, last=end - 1), newest=newest)
 
     def _matches(self, event: Event, text: str) -> Iterator[Place]:
         for path, salt in self.reader.salts(str(event.members.get("id"))):

@@ -73,15 +73,18 @@ class IndexReader:
     def close(self) -> None:
         self._db.close()
 
-    def places(self, groups: list[list[int]], rare: list[list[int]], first: int, end: int) -> Iterator[int]:
-        """Places from `first` up to but not `end`, the newest first, that have one term at least of every group."""
+    def places(
+        self, groups: list[list[int]], rare: list[list[int]], first: int, end: int, *, newest: bool = True
+    ) -> Iterator[int]:
+        """Places from `first` up to but not `end` that have one term at least of every group, the newest or the
+        oldest first."""
         if rare:
-            yield from self._among(rare, groups, first, end)
+            yield from self._among(rare, groups, first, end, newest=newest)
             return
-        for block in range((end - 1) // BLOCK, first // BLOCK - 1, -1):
-            start = block * BLOCK
-            here = np.flatnonzero(self._block(groups, block))[::-1] + start
-            yield from (int(place) for place in here if first <= place < end)
+        blocks = range(first // BLOCK, (end - 1) // BLOCK + 1)
+        for block in reversed(blocks) if newest else blocks:
+            here = np.flatnonzero(self._block(groups, block)) + block * BLOCK
+            yield from (int(place) for place in (here[::-1] if newest else here) if first <= place < end)
 
     def texts(self, tag: int) -> list[int]:
         """Places of events with a text that has this tag, the newest first."""
@@ -99,7 +102,9 @@ class IndexReader:
             values.append(app)
         return {Tally(Group(*row[:3]), Measure(row[3]), row[4]): row[5] for row in self._db.execute(sql, values)}
 
-    def _among(self, rare: list[list[int]], groups: list[list[int]], first: int, end: int) -> Iterator[int]:
+    def _among(
+        self, rare: list[list[int]], groups: list[list[int]], first: int, end: int, *, newest: bool
+    ) -> Iterator[int]:
         found: set[int] | None = None
         for terms in rare:
             marks = ",".join("?" * len(terms))
@@ -110,7 +115,7 @@ class IndexReader:
             own = {seq for (seq,) in rows}
             found = own if found is None else found & own
         masks: dict[int, NDArray[np.bool_]] = {}
-        for place in sorted(found or (), reverse=True):
+        for place in sorted(found or (), reverse=newest):
             block = place // BLOCK
             if block not in masks:
                 masks[block] = self._block(groups, block)
@@ -216,8 +221,9 @@ class SearchIndex:
 
     def _tags(self, first: int, last: int) -> list[tuple[int, int]]:
         rows = self._events.execute(
-            "SELECT e.seq, s.path, s.salt FROM events e JOIN salts s ON s.event_id = e.id WHERE e.seq BETWEEN ? AND ?",
-            (first, last),
+            "SELECT e.seq, s.path, s.salt FROM events e JOIN salts s ON s.event_id = e.id WHERE e.seq BETWEEN ? AND ? "
+            "AND s.salt <> ?",
+            (first, last, database.DESTROYED_SALT),
         )
         return [(tag_of(salt), seq) for seq, path, salt in rows if "/passages/" not in path]
 
