@@ -138,7 +138,9 @@ class AuditReader:
     def salts(self, event_id: str) -> list[tuple[str, bytes]]:
         """Path and salt of every commitment of an event that can still be opened."""
         with database.unavailable_on_error(self._path):
-            return self._db.execute("SELECT path, salt FROM salts WHERE event_id = ?", (event_id,)).fetchall()
+            return self._db.execute(
+                "SELECT path, salt FROM salts WHERE event_id = ? AND salt <> ?", (event_id, database.DESTROYED_SALT)
+            ).fetchall()
 
     def checked(self, seq: int) -> Event:
         """The event at a place, whose bytes have the hash that the log keeps. Raises `AuditUnavailable` if they have

@@ -41,6 +41,11 @@ class Database(Protocol):
         """In one transaction, durable once this returns; undone if `work` raises."""
         ...
 
+    async def scrub(self) -> bool:
+        """Write the tables anew, so that nothing of what was deleted is left in them. False if somebody who reads
+        prevented that: to be tried again."""
+        ...
+
     def close(self) -> None:
         """Finish what runs and close."""
         ...

@@ -109,6 +109,21 @@ class PostgresDatabase:
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, within)
 
+    async def scrub(self) -> bool:
+        """What the server's own log and backups hold of it goes when they do."""
+
+        def within() -> bool:
+            with _unavailable_on_error(), self._pool.connection() as connection:
+                connection.rollback()
+                connection.set_autocommit(True)
+                try:
+                    connection.execute("VACUUM (FULL) cases, texts")
+                finally:
+                    connection.set_autocommit(False)
+                return True
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, within)
+
     def close(self) -> None:
         self._threads.shutdown(wait=True)
         self._pool.close()

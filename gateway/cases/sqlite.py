@@ -110,6 +110,13 @@ class SqliteDatabase:
 
         return await self._run(within)
 
+    async def scrub(self) -> bool:
+        def within() -> bool:
+            self._db.execute("VACUUM")
+            return not self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+        return await self._run(within)
+
     def close(self) -> None:
         self._thread.shutdown(wait=True)
         self._db.close()

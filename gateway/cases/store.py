@@ -86,6 +86,13 @@ class HistoryLine(msgspec.Struct, frozen=True, kw_only=True):
     drill: Drill | None
 
 
+class Erased(msgspec.Struct, frozen=True):
+    """How many cases lost their texts; `clean` if no old page of them is left."""
+
+    cases: int
+    clean: bool
+
+
 class CaseStore:
     """Opens, finds and lists cases. All methods run off the event loop, and raise `GuardUnavailable` for a database
     that does not work. `key` is the 32-byte key for `Purpose.CASE_CONTENT`, the same on all nodes."""
@@ -128,6 +135,13 @@ class CaseStore:
     async def find_by_binding(self, binding: str) -> Case | None:
         """The latest case that was opened for exactly this."""
         return await self._database.read(lambda session: _one(session, "binding = ?", binding))
+
+    async def count_by_state(self) -> dict[CaseState, int]:
+        """How many cases of all tenants are in each state, for whoever runs the node; states without any are left
+        out."""
+        sql = "SELECT state, count(*) FROM cases GROUP BY state"
+        rows = await self._database.read(lambda session: session.rows(sql, ()))
+        return {CaseState(state): count for state, count in rows}
 
     async def list_cases(
         self,
@@ -228,6 +242,12 @@ class CaseStore:
     async def sealed_content(self, case: Case) -> CaseContent | None:
         """The texts of the case at opening, for delivery to its requester. Raises `UnsealError`."""
         return await self.content(case.id, Operator())
+
+    async def erase(self, tenant: str, principal: str) -> Erased:
+        """Destroy all texts of the cases of a requester, and of the blind copies of these; what was decided, and why,
+        stays. Texts that are gone open no more (`content` is `None`)."""
+        cases = await self._database.write(lambda session: _erase(session, tenant, principal))
+        return Erased(cases, clean=await self._database.scrub() if cases else True)
 
     async def due(self, now: datetime) -> list[Case]:
         """Cases that the clock may have to move: late, no longer leased, or over and expired. Earliest due first."""
@@ -352,6 +372,15 @@ class PostgresCaseStore(CaseStore):
 
 _STEP: Final = "h.revision, h.at, h.command, h.before, h.after, h.actor, h.reason, h.event, h.person"
 _STEP_COLUMNS: Final = 9
+
+
+def _erase(session: Session, tenant: str, principal: str) -> int:
+    own = "SELECT id FROM cases WHERE tenant = ? AND principal = ?"
+    copies = f"SELECT case_id FROM drills WHERE kind = ? AND about IN ({own})"  # noqa: S608 statements of ours
+    values = (tenant, principal, DrillKind.BLIND.value, tenant, principal)
+    session.change(f"DELETE FROM texts WHERE case_id IN ({own} UNION {copies})", values)  # noqa: S608 as above
+    sql = f"UPDATE cases SET content = NULL WHERE content IS NOT NULL AND id IN ({own} UNION {copies})"  # noqa: S608
+    return session.change(sql, values)
 
 
 def _one(session: Session, condition: str, value: str) -> Case | None:

@@ -10,11 +10,13 @@ from gateway.audit.schema.members import (
     Count,
     Coverage,
     Decision,
+    Facts,
     Model,
     Redacted,
     Release,
     Retrieval,
     Signals,
+    ToolCall,
     WouldBe,
     about,
 )
@@ -34,6 +36,7 @@ class Intent(Kept, frozen=True, kw_only=True):
     query: Annotated[Committed | None, about("the last question")] = None
     phase: Annotated[Decision, about("verdict on the query")]
     coverage: Annotated[Coverage, about("what of the query was inspected")]
+    facts: Annotated[Facts | None, about("what else rules can ask about the request")] = None
     shadow: Annotated[WouldBe | None, about("if rules that are only observed were enforced; null if none matched")] = (
         None
     )
@@ -54,6 +57,7 @@ class Outcome(Kept, frozen=True, kw_only=True):
     model: Annotated[Model, about("who answered")]
     answer: Annotated[list[Decision], about("verdicts on the answer's texts and tool calls")]
     signals: Annotated[list[Signals], about("what the detectors saw, one entry a text of the answer")] = []
+    calls: Annotated[list[ToolCall], about("the answer's tool calls as they were judged")] = []
     coverage: Annotated[Coverage | None, about("what of the answer was inspected; null if there was none")] = None
     redacted: Annotated[Redacted, about("replaced spans")]
     release: Annotated[Release, about("what left")]

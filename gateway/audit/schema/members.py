@@ -52,7 +52,8 @@ class BodyRef(Committed, frozen=True, kw_only=True):
 class Score(Part, frozen=True, kw_only=True):
     """A score in 0..1."""
 
-    e6: Annotated[int, about("the score", unit=MILLIONTHS)]
+    e6: Annotated[int, about("the score, rounded down; -1 for one that is no number", unit=MILLIONTHS)]
+    over: Annotated[Literal[0, 1], about("1 if the score was more than these whole millionths")] = 0
 
 
 class Detector(Part, frozen=True, kw_only=True):
@@ -74,6 +75,26 @@ class Signals(Part, frozen=True, kw_only=True):
     """What the detectors saw."""
 
     detectors: Annotated[list[Detector], about("one entry a detector that ran or should have run")]
+    values: Annotated[
+        dict[str, dict[str, SignalValue]],
+        about("values that differ from their defaults, by provenance of the text and name of the signal"),
+    ]
+    rules: Annotated[
+        list["Rule"], about("of a text of the answer: its rules that matched, failed or were not run")
+    ] = []
+
+
+class Run(Part, frozen=True, kw_only=True):
+    """A detector's run, in few bytes."""
+
+    version: Annotated[str, about("moves whenever the same text could give another result")]
+    status: Annotated[SignalStatus, about("the worst status over all texts")] = SignalStatus.OK
+
+
+class Seen(Part, frozen=True, kw_only=True):
+    """What a verdict was made on."""
+
+    runs: Annotated[dict[str, Run], about("the detectors that ran or should have run, by name")]
     values: Annotated[
         dict[str, dict[str, SignalValue]],
         about("values that differ from their defaults, by provenance of the text and name of the signal"),
@@ -134,6 +155,14 @@ class CandidateVerdict(WouldBe, frozen=True, kw_only=True):
     errors: Annotated[list[str], about("codes of what went wrong with it")]
 
 
+class PassageFacts(Part, frozen=True, kw_only=True):
+    """What rules can ask about a passage besides its text."""
+
+    doc: Annotated[str, about("the document")]
+    access: Annotated[list[str], about("groups that may see it")]
+    classification: Annotated[str, about("its classification")]
+
+
 class Passage(Part, frozen=True, kw_only=True):
     """One passage that retrieval returned."""
 
@@ -144,6 +173,24 @@ class Passage(Part, frozen=True, kw_only=True):
     kept: Annotated[bool, about("whether the model was shown it")]
     effect: Annotated[Effect, about("verdict on it")]
     rules: Annotated[list[Rule], about("rules that matched, failed or were not run")]
+    facts: Annotated[PassageFacts | None, about("what else rules can ask about it; not when a stream opens")] = None
+    seen: Annotated[Seen | None, about("what the detectors saw in it; not when a stream opens")] = None
+
+
+class ToolCall(Part, frozen=True, kw_only=True):
+    """One tool call of an answer as it was judged."""
+
+    tool: Annotated[str, about("name of the tool; `?` for one that is no identifier")]
+    effect: Annotated[Effect, about("verdict on it")]
+    rules: Annotated[list[Rule], about("rules that matched, failed or were not run")]
+    seen: Annotated[Seen, about("what the detectors saw in its arguments")]
+
+
+class Facts(Part, frozen=True, kw_only=True):
+    """What rules can ask about a request besides the members beside it."""
+
+    roles: Annotated[list[str], about("the caller's roles")]
+    tools: Annotated[list[str], about("names of the tools that the model may call; `?` for one that is no identifier")]
 
 
 class Retrieval(Part, frozen=True, kw_only=True):

@@ -107,6 +107,46 @@ class Ingested(Envelope, frozen=True, kw_only=True):
     index_rev: Annotated[str, about("revision of the index after")]
 
 
+class SourceDeleted(Envelope, frozen=True, kw_only=True):
+    """A document is taken out of the index for good; written before it goes."""
+
+    doc: Annotated[str, about("id of the document")]
+    rev: Annotated[str, about("its revision")]
+    run: Annotated[str, about("the ingest that brought it")]
+    passages: Annotated[Count, about("how many passages it had")]
+    by: Annotated[Committed, about("who")]
+    reason: Annotated[str, about("why")]
+
+
+class SourceAllowed(Envelope, frozen=True, kw_only=True):
+    """A deleted document may be ingested again."""
+
+    doc: Annotated[str, about("id of the document")]
+    by: Annotated[Committed, about("who")]
+    reason: Annotated[str, about("why")]
+
+
+class PassageReleased(Envelope, frozen=True, kw_only=True):
+    """A human lets a passage be found that policies kept from everyone; written before it can be."""
+
+    passage: Annotated[str, about("id of the passage")]
+    rev: Annotated[str, about("revision of its document")]
+    effect: Annotated[str, about("what the policies said")]
+    rules: Annotated[list[str], about("rules whose stop is lifted for this text")]
+    by: Annotated[Committed, about("who")]
+    reason: Annotated[str, about("why")]
+
+
+class PassageRead(Envelope, frozen=True, kw_only=True):
+    """Someone opened a passage that policies keep from everyone; written before it was shown."""
+
+    passage: Annotated[str, about("id of the passage")]
+    rev: Annotated[str, about("revision of its document")]
+    rules: Annotated[list[str], about("rules that stop it")]
+    by: Annotated[Committed, about("who")]
+    reason: Annotated[str, about("why")]
+
+
 class BodyRead(Envelope, frozen=True, kw_only=True):
     """Someone opened a kept text of an exchange; written before it was shown."""
 
@@ -135,6 +175,7 @@ class HoldSet(Envelope, frozen=True, kw_only=True):
     hold: Annotated[str, about("id of the hold")]
     subject: Annotated[str, about("pseudonym of the caller it covers; empty for the whole tenant")]
     reason: Annotated[str, about("why: a code, a ticket or a few plain words")]
+    person: Annotated[str, about("keyed digest of the person who set it")]
 
 
 class HoldCleared(Envelope, frozen=True, kw_only=True):
@@ -143,7 +184,8 @@ class HoldCleared(Envelope, frozen=True, kw_only=True):
     hold: Annotated[str, about("id of the hold")]
     subject: Annotated[str, about("pseudonym of the caller it covered; empty for the whole tenant")]
     reason: Annotated[str, about("why: a code, a ticket or a few plain words")]
-    set_by: Annotated[str, about("who had set it")]
+    person: Annotated[str, about("keyed digest of the person who cleared it")]
+    set_by: Annotated[str, about("keyed digest of the person who had set it")]
 
 
 class Purged(Envelope, frozen=True, kw_only=True):
