@@ -18,6 +18,7 @@ from gateway.domain.ports import Embedder
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
+    from gateway.assembly.sources import SourceDesk
     from gateway.policy.bundle import Bundle
     from gateway.policy.conversations import ConversationResult
     from gateway.retrieval.ingest import Ingest
@@ -37,6 +38,7 @@ _COMMANDS: Final = {
     "serve": "gateway.commands.serve:serve",
     "settings": "gateway.commands.settings:settings_command",
     "signer": "gateway.commands.signer:signer",
+    "sources": "gateway.commands.sources:sources",
     "witness": "gateway.commands.witness:witness",
 }
 
@@ -119,6 +121,11 @@ def cli(context: click.Context, *, config: str) -> None:
             context.obj["settings"], context.obj["passage_store"], context.obj["embedder"](), run=random_id()
         )
 
+    def sources() -> "Callable[[], AbstractAsyncContextManager[SourceDesk]]":
+        from gateway.assembly.sources import opened_desk
+
+        return lambda: opened_desk(context.obj["settings"], context.obj["passage_store"], context.obj["record"])
+
     def reading() -> object:
         from gateway.assembly.ingest import reading_of
 
@@ -147,6 +154,7 @@ def cli(context: click.Context, *, config: str) -> None:
         "embedder": embedder,
         "passage_store": passage_store,
         "ingest": ingest,
+        "sources": sources,
         "reading": reading,
         "parser": parser,
         "on_ingested": on_ingested,

@@ -49,6 +49,9 @@ class EventType(StrEnum):
     CONSOLE_SIGN_IN_FAILED = "admin.console_sign_in_failed"
     CONSOLE_ACCOUNT_CHANGED = "admin.console_account_changed"
     INGEST = "ingest"
+    SOURCE_DELETED = "source.deleted"  # written before the document goes
+    SOURCE_ALLOWED = "source.allowed"  # a deleted document may be ingested again
+    PASSAGE_RELEASED = "passage.released"  # a human lets a passage be found that policies stopped
     ACCESS_MISMATCH = "security.access_mismatch"
     BODY_READ = "body.read"  # someone opened sealed content; the body names who, what and why
     ERASURE = "erasure"  # what a person left in the trail was destroyed; written before and after

@@ -70,14 +70,15 @@ class KeptScans:
                 code="scans_failed",
             ) from error
 
-    def forget(self, keys: Sequence[bytes]) -> None:
-        """Remove what is kept under these keys. Raises `StoreUnavailable`."""
+    def forget(self, digests: Sequence[bytes]) -> None:
+        """Remove what any detector saw of the texts with these digests. Raises `StoreUnavailable`."""
         try:
             if self._db is None:
                 if not self._path.exists():
                     return
                 self._db = _connect(self._path)
-            self._db.executemany("DELETE FROM scans WHERE key = ?", [(key,) for key in keys])
+            ranges = [(digest, digest + b"\xff" * _MAC_BYTES) for digest in digests]
+            self._db.executemany("DELETE FROM scans WHERE key BETWEEN ? AND ?", ranges)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailable(
                 f"scans of passages cannot be removed: {type(error).__name__}: check the data folder",
