@@ -5,9 +5,9 @@ import ctypes
 import gc
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -19,6 +19,7 @@ from msgspec import Struct, structs
 
 from gateway.assembly.audit import follow_audit
 from gateway.assembly.bodies import keeping_log
+from gateway.assembly.cases import build_announcer, build_cases, build_review, open_case_store, start_case_clock
 from gateway.assembly.console import ConsoleNeeds, build_console
 from gateway.assembly.ingest import kept_scans
 from gateway.assembly.policies import PolicyWorkshop, open_policies
@@ -26,18 +27,7 @@ from gateway.audit.boot import Accept
 from gateway.audit.log import SqliteAuditLog
 from gateway.audit.read import AuditReader, Filter
 from gateway.audit.text_tag import TextTags
-from gateway.cases import (
-    Announcer,
-    AuditedCaseDesk,
-    CaseClock,
-    CaseReview,
-    FileLock,
-    SqliteCaseStore,
-    Tier,
-    Transitions,
-    Webhook,
-    WebhookCaller,
-)
+from gateway.cases import Announcer, CaseStore
 from gateway.cases.case import Case, CaseContent
 from gateway.domain.errors import ConfigurationError, GatewayError
 from gateway.domain.event import EventDraft, EventType, Receipt
@@ -52,6 +42,7 @@ from gateway.edge.feedback import FeedbackWire
 from gateway.edge.health import Health, HealthWire
 from gateway.edge.openai import OpenAiWire
 from gateway.edge.openapi import OpenApiWire
+from gateway.edge.waiting import WaitingPipeline
 from gateway.escalation import facts_of
 from gateway.exchange import Ports
 from gateway.identity.authenticator import KeyAuthenticator
@@ -65,7 +56,7 @@ from gateway.retrieval.embedding import CachingEmbedder, MiniLmEmbedder
 from gateway.retrieval.retriever import PassageRetriever
 from gateway.retrieval.weaviate_store import WeaviateAddress, WeaviateStore
 from gateway.settings import ModelSettings, Settings, load_settings, resolve_redis_url, resolve_secret
-from gateway.settings.folder import AUDIT_FILE, CASES_FILE, CASES_LOCK, IDENTITY_FILE, INDEX_DIR, MASTER_KEY_FILE
+from gateway.settings.folder import AUDIT_FILE, IDENTITY_FILE, INDEX_DIR, MASTER_KEY_FILE
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.embeddings import BuiltinEmbeddings, EmbeddingRouter, Embeddings, OpenAiEmbeddings
 from gateway.upstream.extractive import ExtractiveUpstream
@@ -123,19 +114,14 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     closing.push_async_callback(router.close)
     embeddings = EmbeddingRouter(_embedding_models(settings, environ, embedder))
     closing.push_async_callback(embeddings.close)
-    case_store = SqliteCaseStore.open(data / CASES_FILE, key=master.derive(Purpose.CASE_CONTENT))
-    closing.callback(case_store.close)
+    cases = build_cases(settings, environ, closing, master=master, audit=audit, clock=utc_now, ids=random_id)
     key_store = KeyStore.open(data / IDENTITY_FILE)
     closing.callback(key_store.close)
     admission = _admission(settings, environ, closing)
-    case_key = master.derive(Purpose.CASE_BINDING)
-    webhooks = _webhooks(settings, environ)
-    transitions = Transitions(case_store, audit, clock=utc_now, announce=Announcer(webhooks, random_id))
-    desk = AuditedCaseDesk(case_store, audit, transitions, key=case_key, ids=random_id, clock=utc_now)
     ports = Ports(
         rulebook=policies.rulebook,
         audit=keeping_log(settings, environ, audit, clock=utc_now, closing=closing),
-        cases=desk,
+        cases=cases.desk,
         retriever=PassageRetriever(
             store,
             embedder,
@@ -159,23 +145,14 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     )
     closing.push_async_callback(door.drained, settings.audit.append_timeout_s)
     pipeline = Pipeline(ports, settings)
-    openai = OpenAiWire(door, pipeline, settings, created=int(utc_now().timestamp()))
-    review = CaseReview(
-        case_store,
-        audit,
-        transitions,
-        judge_edit=_edit_judge(pipeline),
-        key=case_key,
-        lease=timedelta(seconds=settings.cases.lease_s),
-        clock=utc_now,
-    )
-    clock = _case_clock(settings, case_store, transitions, webhooks)
-    clock.start()
-    closing.push_async_callback(clock.stop)
+    waiting = WaitingPipeline(pipeline, cases.desk, settings, clock=utc_now, ids=ascending_id)
+    openai = OpenAiWire(door, waiting, settings, created=int(utc_now().timestamp()))
+    review = build_review(settings, cases, audit=audit, judge_edit=_edit_judge(pipeline), clock=utc_now)
+    start_case_clock(settings, environ, closing, cases, audit=audit, clock=utc_now, ids=random_id)
     follow_audit(settings, audit, closing, clock=utc_now)
     return Gateway(
         openai=openai,
-        cases=CasesWire(door, case_store, desk=desk, review=review, openai=openai, key=case_key),
+        cases=CasesWire(door, cases.store, desk=cases.desk, review=review, openai=openai, key=cases.key),
         feedback=FeedbackWire(door, audit, _asked(data / AUDIT_FILE)),
         health=HealthWire(lambda: Health(audit=audit.healthy, policy=policies.state())),
         openapi=OpenApiWire(door),
@@ -185,7 +162,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
                 environ=environ,
                 master=master,
                 audit=audit,
-                cases=case_store,
+                cases=cases.store,
                 review=review,
                 rulebook=policies.rulebook,
                 clock=utc_now,
@@ -306,8 +283,14 @@ def _data_folder(settings: Settings) -> Path:
 
 
 def case_announcer(settings: Settings, environ: Mapping[str, str]) -> Announcer:
-    """Makes the webhook calls that transitions are told by: for commands. Raises `ConfigurationError`."""
-    return Announcer(_webhooks(settings, environ), random_id)
+    """Makes what transitions are told by: for commands. Raises `ConfigurationError`."""
+    key = MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE).derive(Purpose.CASE_BINDING)
+    return build_announcer(settings, environ, key=key, ids=random_id)
+
+
+def case_store(settings: Settings, environ: Mapping[str, str]) -> CaseStore:
+    """The store of cases: for commands, which close it. Raises `GuardUnavailable` and `ConfigurationError`."""
+    return open_case_store(settings, environ, MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE))
 
 
 def record_event(settings: Settings, draft: EventDraft) -> Receipt:
@@ -342,40 +325,9 @@ def open_store(settings: Settings, environ: Mapping[str, str], embedder: NamedMo
     return WeaviateStore(address, collection=chosen.weaviate_collection, embedder=identity)
 
 
-def _webhooks(settings: Settings, environ: Mapping[str, str]) -> tuple[Webhook, ...]:
-    return tuple(
-        Webhook(
-            name=configured.name,
-            url=configured.url,
-            secret=resolve_secret(configured.secret, environ),
-            apps=configured.apps,
-            queues=configured.queues,
-        )
-        for configured in settings.cases.webhooks
-    )
-
-
-def _case_clock(
-    settings: Settings, store: SqliteCaseStore, transitions: Transitions, webhooks: Sequence[Webhook]
-) -> CaseClock:
-    chosen = settings.cases
-    caller = WebhookCaller(
-        store, webhooks, timeout_s=chosen.webhook_timeout_s, attempts=chosen.webhook_attempts, clock=utc_now
-    )
-    return CaseClock(
-        store,
-        transitions,
-        caller,
-        tiers={name: Tier(queue.next, queue.next_sla_s) for name, queue in chosen.queues.items()},
-        lock=FileLock(settings.data_dir / CASES_LOCK),
-        tick_s=chosen.tick_s,
-        clock=utc_now,
-    )
-
-
 def _edit_judge(pipeline: Pipeline) -> Callable[[Case, CaseContent, str], Awaitable[tuple[str, ...]]]:
     async def judge(case: Case, content: CaseContent, text: str) -> tuple[str, ...]:
-        lifts = frozenset(f"{case.phase.value}:{rule}" for rule in case.rules)
+        lifts = frozenset(f"{case.phase.value}:{rule}" for rule in case.rules) | frozenset(case.course.lifts)
         return await pipeline.judge_edit(facts_of(content.fields), text, lifts)
 
     return judge

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from msgspec import structs
 
@@ -15,10 +16,14 @@ from gateway.domain.ports import CaseDesk
 from gateway.domain.verdict import Escalation, FieldValue, RuleOutcome, Verdict
 from gateway.domain.vocabulary import Effect, Phase, RuleMode, strictest
 from gateway.exchange import Exchange
+from gateway.settings import ClientMode
 from gateway.wire.body import encode_body
 
 CHANGED = "gateway.approval_changed"
 """Reason of the stop when an approved answer may no longer leave."""
+
+_RETRIES: Final = timedelta(minutes=2)
+"""How long after a delivery a waiting client that sends the same request again may have lost the connection."""
 
 _DEFAULT_TERMS = Escalation(rule="", queue="default", sla_s=4 * 3600)
 """For a verdict that escalates by `on_error`: its rule names no queue."""
@@ -58,6 +63,7 @@ async def open_case(
             fields={**exchange.fields, **answer_facts(exchange)},
             lifts=lifts | (exchange.approval.lifts if exchange.approval else frozenset()),
             completion=completion,
+            redeliver_since=now - _RETRIES if exchange.app.escalation.client is ClientMode.WAIT else None,
             authors=exchange.policy.authors(verdict),
         )
     )

@@ -1,4 +1,4 @@
-"""The clock of cases: late ones go to the next tier or are refused, never approved; webhooks are called.
+"""The clock of cases: late ones go to the next tier or are refused, never approved; announcements are carried.
 
 One process runs it, the one that holds the lock; should it end, another takes over.
 """
@@ -17,10 +17,10 @@ from msgspec import Struct
 
 from gateway.cases import machine
 from gateway.cases.case import Case
+from gateway.cases.courier import Courier
 from gateway.cases.machine import CLOCK, Command, Refusal
 from gateway.cases.store import CaseStore
 from gateway.cases.transitions import Transitions
-from gateway.cases.webhooks import WebhookCaller
 from gateway.domain.errors import GatewayError, RequestError
 
 _log = structlog.get_logger("gateway.cases")
@@ -68,7 +68,7 @@ class CaseClock:
         self,
         store: CaseStore,
         transitions: Transitions,
-        webhooks: WebhookCaller,
+        courier: Courier,
         *,
         tiers: Mapping[str, Tier],
         lock: ClockLock,
@@ -77,7 +77,7 @@ class CaseClock:
     ) -> None:
         self._store = store
         self._transitions = transitions
-        self._webhooks = webhooks
+        self._courier = courier
         self._tiers = tiers
         self._lock = lock
         self._tick_s = tick_s
@@ -96,13 +96,13 @@ class CaseClock:
                 await self._task
 
     async def tick(self) -> None:
-        """Move every case that is due, once, and call the webhooks that are due. Raises `GuardUnavailable`."""
+        """Move every case that is due, once, and carry the announcements that are due. Raises `GuardUnavailable`."""
         for case in await self._store.due(self._clock()):
             command = self._command(case)
             if command is not None:
                 with suppress(RequestError):  # a person was faster
                     await self._transitions.move(case, command, CLOCK)
-        await self._webhooks.call_due()
+        await self._courier.carry_due()
 
     def _command(self, case: Case) -> Command | None:
         tier = self._tiers.get(case.queue, Tier("", 0))

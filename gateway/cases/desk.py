@@ -53,7 +53,7 @@ class AuditedCaseDesk:
 
     async def open_case(self, draft: CaseDraft) -> CaseReceipt:
         """Raises `GuardUnavailable` if the event or the case may not be durable."""
-        found = await self._store.find_undecided(draft.fingerprint)
+        found = await self._store.find_undecided(draft.fingerprint) or await self._delivered_lately(draft)
         if found is not None:
             return _receipt(found, existing=True)
         case = new_case(f"case_{self._ids()}", draft, self._key, teams=self._teams)
@@ -80,14 +80,6 @@ class AuditedCaseDesk:
         if content is None:
             raise RequestError("the content of the case was erased", code="case_erased", status=410)
         return _approval(found, content, texts, delivered)
-
-    async def delivered_since(self, fingerprint: str, since: datetime) -> str:
-        """The case of this request that was delivered since then, "" if there is none: its client may have lost the
-        connection on the way."""
-        found = await self._store.find_latest(fingerprint)
-        if found is None or found.state is not CaseState.DELIVERED or found.course.decided is None:
-            return ""
-        return found.id if found.course.decided >= since else ""
 
     async def state(self, case: str, principal: Principal) -> CaseState:
         """What has become of the requester's own case. Raises `RequestError` (404)."""
@@ -137,6 +129,14 @@ class AuditedCaseDesk:
             case = await self._transitions.move(case, machine.Confirm(), requester)
         text = CaseText(kind=DELIVERY, number=1, text=answer.decode())
         await self._transitions.move(case, machine.Deliver(exchange), requester, texts=(text,))
+
+    async def _delivered_lately(self, draft: CaseDraft) -> Case | None:
+        if draft.redeliver_since is None:
+            return None
+        found = await self._store.find_latest(draft.fingerprint)
+        if found is None or found.state is not CaseState.DELIVERED or found.course.decided is None:
+            return None
+        return found if found.course.decided >= draft.redeliver_since else None
 
     async def _own(self, case_id: str, principal: Principal) -> Case:
         case = await self._store.find(case_id)

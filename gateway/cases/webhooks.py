@@ -1,120 +1,75 @@
 """Tells webhooks what became of a case: signed, at least once, without content.
 
 The form is that of Standard Webhooks 1.0: headers `webhook-id`, `webhook-timestamp` (seconds) and `webhook-signature`
-(`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`). A receiver refuses a timestamp that is minutes off
-and an id it has seen.
+(`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`). `verified` is what a receiver does: it refuses a wrong
+signature and a timestamp that is minutes off, and an id that it has seen it takes only once.
 """
 
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Final
 
 import aiohttp
-import msgspec
-import structlog
-from msgspec import Struct, structs
+from msgspec import Struct
 
+from gateway.cases.announce import Interest, is_change
 from gateway.cases.case import Case
-from gateway.cases.store import CaseStore, Notice
+from gateway.cases.store import Notice
 from gateway.domain.event import EventType
 from gateway.domain.text import Secret
 
-_log = structlog.get_logger("gateway.cases")
-_FIRST_PAUSE_S: Final = 5
-_LONGEST_PAUSE_S: Final = 3600
-_TOLD: Final = frozenset(EventType) - {EventType.CASE_CLAIMED, EventType.CASE_RELEASED, EventType.CASE_RELEASABLE}
-"""Who has a case on their desk is nobody's business outside."""
+TOLERANCE_S: Final = 300
+"""How far a call's timestamp may be off the receiver's clock."""
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
-    """Somebody who is told. `*` in `apps` or `queues` stands for all."""
+    """A program that follows cases (`announce.Audience`)."""
 
     name: str
     url: str
     secret: Secret
-    apps: tuple[str, ...] = ("*",)
-    queues: tuple[str, ...] = ("*",)
+    interest: Interest = Interest()
 
-    def hears_of(self, case: Case) -> bool:
-        return bool({"*", case.app} & set(self.apps)) and bool({"*", case.queue} & set(self.queues))
+    @property
+    def target(self) -> str:
+        return self.name
 
-
-class Announcer:
-    """Makes the notices of a transition. They are stored with it, so that none is lost and none told of what did not
-    happen. `ids` gives unique ids."""
-
-    def __init__(self, webhooks: Sequence[Webhook], ids: Callable[[], str]) -> None:
-        self._webhooks = webhooks
-        self._ids = ids
-
-    def __call__(self, case: Case, kind: EventType, now: datetime) -> Iterator[Notice]:
-        for webhook in self._webhooks:
-            if kind in _TOLD and webhook.hears_of(case):
-                yield Notice(
-                    id=f"msg_{self._ids()}", target=webhook.name, payload=_payload(case, kind, now), next_at=now
-                )
+    def hears(self, case: Case, kind: EventType, *, drill: bool) -> bool:
+        return is_change(kind, drill=drill) and self.interest.includes(case)
 
 
-class WebhookCaller:
-    """Calls what is due. `attempts` failures give a notice up, which the log says. One caller runs at a time per
-    store."""
+class WebhookCarrier:
+    """Calls one webhook (`courier.Carrier`)."""
 
-    def __init__(
-        self,
-        store: CaseStore,
-        webhooks: Sequence[Webhook],
-        *,
-        timeout_s: float,
-        attempts: int,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._store = store
-        self._webhooks = {webhook.name: webhook for webhook in webhooks}
+    def __init__(self, webhook: Webhook, *, timeout_s: float, clock: Callable[[], datetime]) -> None:
+        self._webhook = webhook
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._attempts = attempts
         self._clock = clock
 
-    async def call_due(self) -> None:
-        """Call each webhook that is due once."""
-        notices = await self._store.notices(self._clock())
-        if not notices:
-            return
-        async with aiohttp.ClientSession(timeout=self._timeout, trust_env=False) as session:
-            for notice in notices:
-                webhook = self._webhooks.get(notice.target)
-                if webhook is None or await self._taken(session, webhook, notice):
-                    await self._store.forget(notice)
-                else:
-                    await self._later(notice)
-
-    async def _taken(self, session: aiohttp.ClientSession, webhook: Webhook, notice: Notice) -> bool:
-        timestamp = str(int(self._clock().timestamp()))
+    async def carry(self, notice: Notice) -> bool:
+        timestamp = str(int(self._clock().timestamp()))  # of this attempt: a receiver refuses old ones
         headers = {
             "content-type": "application/json",
             "webhook-id": notice.id,
             "webhook-timestamp": timestamp,
-            "webhook-signature": signature(webhook.secret, notice.id, timestamp, notice.payload),
+            "webhook-signature": signature(self._webhook.secret, notice.id, timestamp, notice.payload),
         }
-        try:
-            async with session.post(
-                webhook.url, data=notice.payload.encode(), headers=headers, allow_redirects=False
-            ) as response:
-                return 200 <= response.status < 300
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+        return await post(self._webhook.url, notice.payload, headers, self._timeout)
 
-    async def _later(self, notice: Notice) -> None:
-        failed = notice.attempts + 1
-        if failed >= self._attempts:
-            _log.error("webhook_given_up", webhook=notice.target, notice=notice.id, attempts=failed)
-            await self._store.forget(notice)
-            return
-        pause = min(_FIRST_PAUSE_S * 2 ** min(failed - 1, 20), _LONGEST_PAUSE_S)
-        next_at = self._clock() + timedelta(seconds=pause)
-        await self._store.postpone(structs.replace(notice, attempts=failed, next_at=next_at))
+
+async def post(url: str, body: str, headers: Mapping[str, str], timeout: aiohttp.ClientTimeout) -> bool:  # noqa: ASYNC109 -- aiohttp's own
+    """Whether the server took it: any 2xx. Redirects are not followed, nor proxies of the environment used."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+            session.post(url, data=body.encode(), headers=headers, allow_redirects=False) as response,
+        ):
+            return 200 <= response.status < 300
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        return False
 
 
 def signature(secret: Secret, notice: str, timestamp: str, payload: str) -> str:
@@ -124,20 +79,12 @@ def signature(secret: Secret, notice: str, timestamp: str, payload: str) -> str:
     return "v1," + base64.b64encode(mac).decode()
 
 
-def _payload(case: Case, kind: EventType, now: datetime) -> str:
-    told = {
-        "type": kind.value,
-        "timestamp": now,
-        "data": {
-            "case": case.id,
-            "state": case.state.value,
-            "revision": case.revision,
-            "tenant": case.tenant,
-            "app": case.app,
-            "queue": case.queue,
-            "phase": case.phase.value,
-            "due": case.due,
-            "expires": case.expires,
-        },
-    }
-    return msgspec.json.encode(told).decode()
+def verified(secret: Secret, headers: Mapping[str, str], payload: str, *, now: datetime) -> str:
+    """The id of a call that is genuine and recent, "" for any other. A receiver keeps the ids of the last ten minutes
+    (twice `TOLERANCE_S`) and does nothing for one that it has seen. `headers` are in lower case."""
+    notice, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    if not timestamp.isascii() or not timestamp.isdigit() or abs(now.timestamp() - int(timestamp)) > TOLERANCE_S:
+        return ""
+    expected = signature(secret, notice, timestamp, payload)
+    given = headers.get("webhook-signature", "").split()  # several while a secret is replaced
+    return notice if any(hmac.compare_digest(expected.encode(), one.encode()) for one in given) else ""

@@ -35,6 +35,7 @@ class CaseDraft(Struct, frozen=True, kw_only=True):
     fields: Mapping[str, FieldValue] = {}  # the facts that policies decide by
     lifts: frozenset[str] = frozenset()  # `phase:rule` that an approval lifts besides those of `rules` in `phase`
     completion: str = ""  # the held answer as the model gave it (JSON): all its choices with their tool calls
+    redeliver_since: datetime | None = None  # a case of this request that was delivered since then is found as well
     authors: frozenset[str] = frozenset()  # users, and `team:` with a name, whose rules and exceptions this is about
 
     def __repr__(self) -> str:
