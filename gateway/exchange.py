@@ -18,6 +18,7 @@ from gateway.domain.vocabulary import Effect, Phase, strictest
 from gateway.enforce.answer import AnswerRelease
 from gateway.enforce.growth import GrowthIndex
 from gateway.enforce.redaction import Redactor
+from gateway.judged import JudgedCall
 from gateway.settings import AppSettings
 from gateway.upstream.embeddings import Embeddings
 from gateway.wire.chat import Prompt
@@ -88,11 +89,12 @@ class Rehearsing(Protocol):
 
 
 class JudgedPassage(Struct, frozen=True, kw_only=True):
-    """A passage with the verdict on it; `kept` says whether the model gets to see it."""
+    """A passage with the verdict on it and what it was made on; `kept` says whether the model gets to see it."""
 
     passage: Passage
     verdict: Verdict
     kept: bool
+    inspection: Inspection = NOTHING_INSPECTED
 
 
 class Exchange(Struct, kw_only=True):
@@ -105,12 +107,14 @@ class Exchange(Struct, kw_only=True):
     redactor: Redactor
     inspection: Inspection = NOTHING_INSPECTED
     intended: bool = False  # an `intent` was written, or may have been
+    opened: bool = False  # a `stream.open` was written, or may have been
     settled: bool = False  # an `outcome` or `stream.close` was written, or may have been
     query: Verdict | None = None
     query_redacted: dict[str, int] = field(default_factory=dict)
     question: str = ""  # the last question after redaction
     retrieval: Retrieval = RETRIEVAL_OFF
     passages: list[JudgedPassage] = field(default_factory=list)
+    calls: list[JudgedCall] = field(default_factory=list)  # of the answer, in the order in which they were judged
     withdrawn: bool = False  # a document that the model was shown may no longer be used
     stopped: Effect | None = None  # the effect that ended the exchange before or in the answer
     stop_reasons: tuple[str, ...] = ()

@@ -41,6 +41,7 @@ from gateway.enforce.release import Cut, TextRelease
 from gateway.enforce.units import Granularity
 from gateway.escalation import CHANGED, answer_facts, held_reply, lifted, open_case, requeue, resume, still_held, united
 from gateway.exchange import Call, Exchange, JudgedPassage, Ports, tenant_key
+from gateway.judged import JudgedCall
 from gateway.record import intent
 from gateway.rehearsal import begin_rehearsal, rehearse_later
 from gateway.reply import Reply, blocked_reply, embedded_reply, stopped_reply, whole_reply
@@ -307,7 +308,7 @@ class Pipeline:
             await rehearsal.judge(inspection.values, inspection.runs, self._ports.clock())
         if verdict.effect.stops:
             # Nobody can be asked about one passage of many: what a human would have to see is left out.
-            return JudgedPassage(passage=passage, verdict=verdict, kept=False)
+            return JudgedPassage(passage=passage, verdict=verdict, kept=False, inspection=inspection)
         found = by_segment(inspection.findings)
         title, section, text = (
             exchange.redactor.redact(
@@ -319,7 +320,7 @@ class Pipeline:
             for segment in segments
         )
         kept = structs.replace(passage, title=title, section=section, text=text)
-        return JudgedPassage(passage=kept, verdict=verdict, kept=True)
+        return JudgedPassage(passage=kept, verdict=verdict, kept=True, inspection=inspection)
 
     def _request(self, exchange: Exchange, body: Body) -> ModelRequest:
         prompt = exchange.call.prompt
@@ -412,7 +413,8 @@ class Pipeline:
 
     async def _settle_failure(self, exchange: Exchange, code: str) -> None:
         if exchange.intended and not exchange.settled:
-            await settle(self._ports, exchange, EventType.OUTCOME, error=code)
+            kind = EventType.STREAM_CLOSE if exchange.opened else EventType.OUTCOME
+            await settle(self._ports, exchange, kind, error=code)
 
 
 class _BoundJudge:
@@ -438,6 +440,9 @@ class _BoundJudge:
             self._rehearsal.judge_later(values, runs)
         seen = Inspection(values=values, runs=runs)
         verdict = self._pipeline._decide(self._exchange, self._phase, seen, self._facts)  # noqa: SLF001 -- one unit
+        if self._phase is Phase.TOOL_CALL:
+            tool = str(self._facts["tool.name"])
+            self._exchange.calls.append(JudgedCall(tool=tool, values=values, runs=runs, verdict=verdict))
         return withdrawn(verdict) if self._exchange.withdrawn else verdict
 
 

@@ -14,6 +14,7 @@ from gateway.domain.verdict import RuleOutcome, Verdict
 from gateway.domain.vocabulary import Effect, Phase, Provenance, RuleMode, SignalStatus, strictest
 from gateway.enforce.answer import AnswerRelease
 from gateway.exchange import Exchange, JudgedPassage
+from gateway.judged import identifier, identifiers, recorded_passage, recorded_sight, recorded_values
 
 
 def intent(exchange: Exchange) -> EventDraft:
@@ -33,6 +34,7 @@ def intent(exchange: Exchange) -> EventDraft:
         "phase": _phase(verdict, exchange.inspection.values, exchange.inspection.runs),
         "coverage": _coverage(exchange.inspection.runs, prompt.unscanned),
         "exceptions": _exceptions([verdict]),
+        "facts": {"roles": sorted(exchange.principal.roles), "tools": identifiers(prompt.tools)},
     }
     _add_would_be(body, exchange, verdict.effect, [verdict])
     return captured(_draft(EventType.INTENT, exchange.id, exchange.principal, body), exchange, asked_texts)
@@ -69,7 +71,12 @@ def settled(
             **_usage(usage),
         },
         "answer": [_phase(verdict, {}, {}) for verdict in verdicts],
-        "signals": [_signals(text.evidence.values, text.evidence.runs) for text in texts],
+        "signals": [
+            _signals(text.evidence.values, text.evidence.runs)
+            | {"rules": [_outcome(outcome) for verdict in text.verdicts[-1:] for outcome in verdict.outcomes]}
+            for text in texts
+        ],
+        "calls": _calls(exchange),
         "coverage": _coverage(_worst_runs([text.evidence.runs for text in texts]), ()) if texts else None,
         "redacted": {
             "query": dict(sorted(exchange.query_redacted.items())),
@@ -99,7 +106,7 @@ def stream_opened(exchange: Exchange) -> EventDraft:
     """Written before the first byte of a stream."""
     body = {
         "policy": exchange.policy.digest,
-        "retrieval": _retrieval(exchange),
+        "retrieval": _retrieval(exchange, seen=False),
         "buffered": exchange.buffered,
     }
     return captured(_draft(EventType.STREAM_OPEN, exchange.id, exchange.principal, body), exchange, lambda _: ())
@@ -197,20 +204,20 @@ def _signals(values: Mapping[Provenance, Mapping[str, SignalValue]], runs: Mappi
             }
             for _, run in sorted(runs.items())
         ],
-        "values": {
-            provenance.value: {name: _value(value) for name, value in sorted(own.items())}
-            for provenance, own in sorted(values.items())
-            if own
-        },
+        "values": recorded_values(values),
     }
 
 
-def _value(value: SignalValue) -> Any:
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, float):
-        return {"e6": round(value * 1_000_000)}
-    return value
+def _calls(exchange: Exchange) -> list[dict[str, Any]]:
+    return [
+        {
+            "tool": identifier(call.tool),
+            "effect": call.verdict.effect.value,
+            "rules": [_outcome(outcome) for outcome in call.verdict.outcomes],
+            "seen": recorded_sight(call.values, call.runs),
+        }
+        for call in exchange.calls
+    ]
 
 
 def _coverage(runs: Mapping[str, DetectorRun], unscanned: Iterable[str]) -> dict[str, Any]:
@@ -262,7 +269,8 @@ def _release_kind(exchange: Exchange, effect: Effect, *, released: bool, error: 
             assert_never(effect)
 
 
-def _retrieval(exchange: Exchange) -> dict[str, Any]:
+def _retrieval(exchange: Exchange, *, seen: bool = True) -> dict[str, Any]:
+    """`seen`: with what the verdicts on the passages were made on; once an exchange is enough."""
     retrieval = exchange.retrieval
     return {
         "status": retrieval.status.value,
@@ -272,11 +280,11 @@ def _retrieval(exchange: Exchange) -> dict[str, Any]:
         "filter": retrieval.filter,
         "access_dropped": retrieval.dropped,
         "us": retrieval.took_us,
-        "passages": _passages(exchange.passages),
+        "passages": _passages(exchange.passages, seen=seen),
     }
 
 
-def _passages(passages: Sequence[JudgedPassage]) -> list[dict[str, Any]]:
+def _passages(passages: Sequence[JudgedPassage], *, seen: bool) -> list[dict[str, Any]]:
     return [
         {
             "id": judged.passage.id,
@@ -286,9 +294,15 @@ def _passages(passages: Sequence[JudgedPassage]) -> list[dict[str, Any]]:
             "kept": judged.kept,
             "effect": judged.verdict.effect.value,
             "rules": [_outcome(outcome) for outcome in judged.verdict.outcomes],
+            **(_passage_evidence(judged) if seen else {}),
         }
         for judged in passages
     ]
+
+
+def _passage_evidence(judged: JudgedPassage) -> dict[str, Any]:
+    seen = judged.inspection
+    return {"facts": recorded_passage(judged.passage), "seen": recorded_sight(seen.values, seen.runs)}
 
 
 def _usage(usage: Mapping[str, Any] | None) -> dict[str, int]:
