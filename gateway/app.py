@@ -22,6 +22,7 @@ from gateway.assembly.bodies import keeping_log
 from gateway.assembly.cases import build_announcer, build_cases, build_review, open_case_store, start_case_clock
 from gateway.assembly.console import ConsoleNeeds, build_console
 from gateway.assembly.ingest import kept_scans
+from gateway.assembly.metrics import Metering
 from gateway.assembly.policies import PolicyWorkshop, open_policies
 from gateway.audit.boot import Accept
 from gateway.audit.log import SqliteAuditLog
@@ -40,6 +41,7 @@ from gateway.edge.door import Door
 from gateway.edge.errors import http_exception_reply
 from gateway.edge.feedback import FeedbackWire
 from gateway.edge.health import Health, HealthWire
+from gateway.edge.metrics import MetricsWire
 from gateway.edge.openai import OpenAiWire
 from gateway.edge.openapi import OpenApiWire
 from gateway.edge.waiting import WaitingPipeline
@@ -74,6 +76,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     feedback: FeedbackWire
     health: HealthWire
     openapi: OpenApiWire
+    metrics: MetricsWire
     console: ASGIApp | None
     closing: AsyncExitStack
 
@@ -96,8 +99,10 @@ async def start(settings: Settings, environ: Mapping[str, str]) -> Gateway:
 async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack) -> Gateway:
     data = _data_folder(settings)
     master = MasterKey.load_or_create(data / MASTER_KEY_FILE)
-    audit = open_audit(settings)
-    closing.callback(audit.close)
+    log = open_audit(settings)
+    closing.callback(log.close)
+    metering = Metering(settings, clock_us=_monotonic_us)
+    audit = metering.log(log)
     embedder = CachingEmbedder(MiniLmEmbedder())
     cache_key = master.derive(Purpose.INSPECTION_CACHE)
     kept = kept_scans(data, master)
@@ -130,7 +135,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
             timeout_s=settings.retrieval.timeout_s,
             today=lambda: utc_now().date(),
         ),
-        upstream=router,
+        upstream=metering.upstream(router),
         embeddings=embeddings,
         clock=utc_now,
         hash_key=master.derive(Purpose.HASH_REDACTION),
@@ -149,13 +154,16 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     openai = OpenAiWire(door, waiting, settings, created=int(utc_now().timestamp()))
     review = build_review(settings, cases, audit=audit, judge_edit=_edit_judge(pipeline), clock=utc_now)
     start_case_clock(settings, environ, closing, cases, audit=audit, clock=utc_now, ids=random_id)
-    follow_audit(settings, audit, closing, clock=utc_now)
+    follow_audit(settings, log, closing, clock=utc_now)
     return Gateway(
         openai=openai,
         cases=CasesWire(door, cases.store, desk=cases.desk, review=review, openai=openai, key=cases.key),
         feedback=FeedbackWire(door, audit, _asked(data / AUDIT_FILE)),
-        health=HealthWire(lambda: Health(audit=audit.healthy, policy=policies.state())),
+        health=HealthWire(lambda: Health(audit=log.healthy, policy=policies.state())),
         openapi=OpenApiWire(door),
+        metrics=metering.wire(
+            door, data, audit=log, policy=policies.state, cases=cases.store, name=log.boot, closing=closing
+        ),
         console=build_console(
             ConsoleNeeds(
                 settings=settings,
@@ -239,6 +247,7 @@ def _routes() -> list[ASGIRouteHandler]:
         route("/v1/models", lambda gateway: gateway.openai.models, is_mount=True),
         route("/v1/gateway/cases", lambda gateway: gateway.cases.cases, is_mount=True),
         route("/v1/gateway/feedback", lambda gateway: gateway.feedback.feedback),
+        route("/metrics", lambda gateway: gateway.metrics.metrics),
         route("/openapi.json", lambda gateway: gateway.openapi.document),
         route("/health/live", lambda gateway: gateway.health.live),
         route("/health/ready", lambda gateway: gateway.health.ready),

@@ -31,13 +31,24 @@ class StreamedReply(Protocol):
     async def close(self) -> None: ...
 
 
+class Raw(Struct, frozen=True, kw_only=True):
+    """A body that is no JSON, without content of an exchange."""
+
+    content: bytes
+    content_type: str
+
+    def __repr__(self) -> str:
+        return f"Raw({len(self.content)} bytes)"
+
+
 class Reply(Struct, frozen=True, kw_only=True):
-    """An HTTP answer before it is bytes: either `body` or `stream` is set."""
+    """An HTTP answer before it is bytes: one of `body`, `stream` and `raw` is set."""
 
     status: int = 200
     headers: dict[str, str]
     body: Body | None = None
     stream: StreamedReply | None = None
+    raw: Raw | None = None
 
     def __repr__(self) -> str:
         return f"Reply({self.status})"

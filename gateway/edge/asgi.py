@@ -87,6 +87,12 @@ async def send_json(send: Send, status: int, headers: Mapping[str, str], body: A
     await send({"type": "http.response.body", "body": payload, "more_body": False})
 
 
+async def send_raw(send: Send, status: int, headers: Mapping[str, str], payload: bytes, content_type: str) -> None:
+    fixed = (b"content-type", content_type.encode("latin-1")), (b"content-length", str(len(payload)).encode())
+    await send(_start(status, headers, *fixed))
+    await send({"type": "http.response.body", "body": payload, "more_body": False})
+
+
 async def send_stream(
     send: Send, headers: Mapping[str, str], stream: StreamedReply, as_error: Callable[[Exception], Any]
 ) -> None:

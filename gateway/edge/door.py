@@ -33,6 +33,7 @@ from gateway.edge.asgi import (
     header,
     read_body,
     send_json,
+    send_raw,
     send_stream,
 )
 from gateway.edge.errors import ErrorReply, error_reply
@@ -169,6 +170,8 @@ class Door:
     async def _send(self, send: Send, reply: Reply, exchange: str) -> None:
         if reply.stream is not None:
             await send_stream(send, reply.headers, reply.stream, lambda error: _logged_reply(error, exchange).body)
+        elif reply.raw is not None:
+            await send_raw(send, reply.status, reply.headers, reply.raw.content, reply.raw.content_type)
         else:
             await send_json(send, reply.status, reply.headers, reply.body)
 

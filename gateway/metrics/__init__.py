@@ -1,0 +1,1 @@
+"""Counts of what a node does, for Prometheus: derived from its audit events, summed over its workers."""
