@@ -84,12 +84,13 @@ OF_THE_MOMENT: Final = (
 
 
 class Files(Struct, frozen=True, kw_only=True):
-    """The files that erasure and retention work on."""
+    """The files that erasure and retention work on. `patience_s` is how long they wait for those who read the log."""
 
     log: Path
     bodies: Path
     keys: Path
     holds: Path
+    patience_s: float = 5.0
 
 
 class ErasureReport(Struct, frozen=True, kw_only=True):
@@ -196,7 +197,7 @@ class Eraser:
         return delete_bodies(self._files, refs)
 
     def _destroy_salts(self, traces: Traces) -> Acknowledgement:
-        done, clean = destroy_salts(self._files.log, traces.ids)
+        done, clean = destroy_salts(self._files.log, traces.ids, patience_s=self._files.patience_s)
         return _acknowledged("salts", done, clean=clean)
 
     def _forget_texts(self, traces: Traces) -> Acknowledgement:

@@ -99,7 +99,9 @@ class Retention:
         await self._record(due.app, by, {**body, "stage": "begun"})
         keys = await asyncio.to_thread(destroy_keys, self._files, self._wrappers, refs, self._clock())
         bodies = await asyncio.to_thread(delete_bodies, self._files, refs)
-        salts, clean = await asyncio.to_thread(destroy_salts, self._files.log, due.traces.ids)
+        salts, clean = await asyncio.to_thread(
+            destroy_salts, self._files.log, due.traces.ids, patience_s=self._files.patience_s
+        )
         await asyncio.to_thread(forget_texts, self._files, due.traces)
         stage = DONE if clean and keys.complete and bodies.complete else INCOMPLETE
         await self._record(due.app, by, {**body, "stage": stage, "texts": bodies.count, "salts": salts})

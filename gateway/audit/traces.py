@@ -99,9 +99,9 @@ def apps_of(log: Path) -> list[str]:
         db.close()
 
 
-def destroy_salts(log: Path, ids: Iterable[str]) -> tuple[int, bool]:
-    """Overwrite all salts of these events; how many there were, and whether no old page is left on disk (else it is
-    to be done again). Takes turns with a running gateway. Raises `AuditUnavailable`."""
+def destroy_salts(log: Path, ids: Iterable[str], *, patience_s: float) -> tuple[int, bool]:
+    """Overwrite all salts of these events; how many there were, and whether no old page is left on disk (else somebody
+    read for longer than `patience_s`, and it is to be done again). Takes turns with a running gateway. Raises `AuditUnavailable`."""
     done = 0
     wanted = list(ids)
     with _writing(log) as (db, turn):
@@ -113,7 +113,7 @@ def destroy_salts(log: Path, ids: Iterable[str]) -> tuple[int, bool]:
                     values = (database.DESTROYED_SALT, event_id, database.DESTROYED_SALT)
                     done += db.execute(sql, values).rowcount
                 db.execute("COMMIT")
-        return done, forget(db)
+        return done, forget(db, timeout_s=patience_s)
 
 
 @contextmanager
