@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from gateway.audit.text_tag import TextTags
 from gateway.commands.audit import audit
+from gateway.domain.errors import AuditUnavailable
 from gateway.domain.event import Commitment, EventDraft, EventType
 from gateway.domain.sealing import MasterKey, Purpose
 from gateway.settings import Settings
@@ -50,8 +51,10 @@ def folder(logs) -> Path:
     return logs.path.parent
 
 
-def run(folder: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(audit, arguments, obj={"settings": Settings(data_dir=folder)}, env={"COLUMNS": "160"})
+def run(folder: Path, *arguments: str, recorded: list[EventDraft] | None = None) -> Result:
+    record = (recorded if recorded is not None else []).append
+    obj = {"settings": Settings(data_dir=folder), "record": record}
+    return CliRunner().invoke(audit, arguments, obj=obj, env={"COLUMNS": "160"})
 
 
 def as_json(result: Result) -> Any:
@@ -136,6 +139,36 @@ def test_export_writes_the_hashed_bytes_one_event_a_line(folder: Path) -> None:
     assert len(lines) == 4
     for before, line in pairwise(lines):
         assert json.loads(line)["prev"] == "sha256:" + hashlib.sha256(before.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet", "ocsf"])
+def test_an_export_is_recorded_before_anything_leaves(folder: Path, form: str, tmp_path: Path) -> None:
+    recorded: list[EventDraft] = []
+    result = run(folder, "export", "--format", form, "--tenant", "acme", recorded=recorded)
+    assert result.exit_code == 0
+    assert result.stdout_bytes
+    (draft,) = recorded
+    assert draft.type is EventType.EXPORT
+    assert draft.body == {"form": form, "via": "command", "bundle": False, "filter": {"tenant": "acme"}}
+    bundle = tmp_path / "bundle.zip"
+    assert run(folder, "export", "--format", form, "--bundle", str(bundle), recorded=recorded).exit_code == 0
+    assert recorded[-1].body["bundle"] is True
+    assert run(folder, "verify", str(bundle)).exit_code == 6
+
+    def refuse(_: EventDraft) -> None:
+        raise AuditUnavailable("the audit log is full")
+
+    obj = {"settings": Settings(data_dir=folder), "record": refuse}
+    refused = CliRunner().invoke(audit, ["export", "--format", form], obj=obj)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+
+
+def test_a_copy_is_exported_as_it_is(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    recorded: list[EventDraft] = []
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    result = run(elsewhere, "export", "--data-dir", str(folder), recorded=recorded)
+    assert len(result.stdout.splitlines()) == 4
+    assert recorded == []
 
 
 def test_the_data_folder_can_be_named(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

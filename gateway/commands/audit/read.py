@@ -10,7 +10,10 @@ from rich.console import Console
 
 from gateway.audit.bundle import write_bundle
 from gateway.audit.checkpoint_folder import folder_of
+from gateway.audit.export_event import exported
+from gateway.audit.export_forms import Form, write_form
 from gateway.audit.read import AuditReader, Filter
+from gateway.audit.search import AuditSearch
 from gateway.commands.audit.options import (
     as_json,
     data_dir,
@@ -45,29 +48,35 @@ def show(context: click.Context, *, exchange: str, data_dir: Path | None, form: 
 
 @click.command("export")
 @filters
-@click.option("--format", "form", type=click.Choice(["jsonl"]), default="jsonl", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice([form.value for form in Form]), default=Form.JSONL.value, show_default=True
+)
 @click.option("--bundle", type=click.Path(path_type=Path), help="Write an evidence bundle: a new folder, or NAME.zip.")
 @data_dir
 @click.pass_context
 @reading
-def export(context: click.Context, *, data_dir: Path | None, form: str, bundle: Path | None, **filters: Any) -> None:  # noqa: ARG001 one form so far
-    """Write events to standard output, one a line, each exactly as it was hashed (SHA-256 of the line); or, with
-    --bundle, events with proofs, checkpoint, public keys and verifier."""
-    path, wanted = log_path(context, data_dir), filter_of(**filters)
+def export(context: click.Context, *, data_dir: Path | None, form: str, bundle: Path | None, **filters: Any) -> None:
+    """Write events to standard output, one a line, each exactly as it was hashed (SHA-256 of the line), or in another
+    form; or, with --bundle, events with proofs, checkpoint, public keys and verifier, and the form beside them.
+
+    The gateway's own log gets an `export` event first. A copy named by --data-dir stays as it is.
+    """
+    path, wanted, chosen = log_path(context, data_dir), filter_of(**filters), Form(form)
+    if data_dir is None:
+        context.obj["record"](exported(chosen, wanted, via="command", bundle=bundle is not None))
     if bundle is not None:
-        _export_bundle(context, path, wanted, bundle)
+        _export_bundle(context, path, wanted, chosen, bundle)
         return
-    with AuditReader(path) as reader:
-        for event in reader.search(wanted):
-            click.echo(event.body)
+    with AuditSearch(path) as search:
+        write_form(chosen, search.in_order(wanted), click.get_binary_stream("stdout"))
 
 
-def _export_bundle(context: click.Context, path: Path, wanted: Filter, bundle: Path) -> None:
+def _export_bundle(context: click.Context, path: Path, wanted: Filter, form: Form, bundle: Path) -> None:
     configured = context.obj["settings"].audit
     beside = folder_of(path).verifier_key()
     keys = dict.fromkeys([*([beside] if beside else []), *verifier_keys((*configured.witness_keys,))])
     try:
-        summary = write_bundle(bundle, path, wanted, keys=keys, now=datetime.now(UTC))
+        summary = write_bundle(bundle, path, wanted, keys=keys, now=datetime.now(UTC), form=form)
     except FileExistsError:
         raise click.ClickException(f"`{bundle}` exists: name a new folder or file") from None
     except OSError as error:
