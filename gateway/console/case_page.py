@@ -12,7 +12,7 @@ from gateway.cases.review import Act
 from gateway.console.case_view import CODES, FIRST_VIEWS, allowed_acts, has_first_view, view_case
 from gateway.console.difference import Stretch, differences
 from gateway.console.guard import see_other
-from gateway.console.page import CASES, page
+from gateway.console.page import CASES, page, sentence
 from gateway.console.parts import ConsoleRequest, Parts, blocking, parts_of, session_of
 from gateway.console.queue_page import urgency
 from gateway.domain.errors import RequestError
@@ -128,7 +128,7 @@ class CasePage(Controller):
         except RequestError as error:
             if error.code in _STALE:
                 return await _stale(request, await _case(request, case_id), typed, error.message)
-            return await _page(request, case, typed=typed, told=_sentence(error.message), status=error.status)
+            return await _page(request, case, typed=typed, told=sentence(error.message), status=error.status)
         if wanted is Act.CLAIM:
             return see_other(_url(parts, moved))
         return see_other(f"{_url(parts, moved)}?done={wanted.value}")
@@ -190,7 +190,7 @@ async def _stale(request: ConsoleRequest, case: Case, typed: Typed, why: str) ->
         status=409,
         case=case,
         typed=typed,
-        why=_sentence(why),
+        why=sentence(why),
         mine=case.course.holder == actor.person,
         acts=allowed_acts(parts, case, actor, parts.clock()),
     )
@@ -212,7 +212,3 @@ def reason_of(typed: Typed) -> str:
     if typed.code not in known or len(typed.note) > _MOST_NOTE:
         return ""
     return f"{typed.code}: {typed.note.strip()}" if typed.note.strip() else typed.code
-
-
-def _sentence(message: str) -> str:
-    return message[:1].upper() + message[1:] + "."

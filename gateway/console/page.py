@@ -44,9 +44,19 @@ def start_of(parts: Parts, session: Session) -> str:
     return parts.renderer.base + path
 
 
+def sentence(message: str) -> str:
+    """The text of an error of ours, as a page says it."""
+    return f"{message[:1].upper()}{message[1:]}."
+
+
 def error_page(request: ConsoleRequest, status: int, code: str, message: str) -> Response[str]:
     """What went wrong, in the words of the error."""
     title = {401: "Signed out", 403: "Not allowed", 404: "Not found", 409: "Not as it was", 503: "Not available"}
     return page(
-        request, "error.html", title=title.get(status, "That did not work"), status=status, code=code, message=message
+        request,
+        "error.html",
+        title=title.get(status, "That did not work"),
+        status=status,
+        code=code,
+        message=sentence(message),
     )

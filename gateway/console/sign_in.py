@@ -11,7 +11,7 @@ from litestar.datastructures import Cookie
 from litestar.exceptions import NotFoundException
 
 from gateway.console.guard import EVERYBODY, door_cookie, is_secure, safe_back, see_other, session_cookie
-from gateway.console.page import page, start_of
+from gateway.console.page import page, sentence, start_of
 from gateway.console.parts import APP, ConsoleRequest, Parts, blocking, parts_of, session_of
 from gateway.console.sessions import Entrant, Session, key_of
 from gateway.domain.errors import GatewayError, GuardUnavailable, RequestError
@@ -20,6 +20,7 @@ from gateway.domain.text import Secret
 
 _UNDER_WAY: Final = timedelta(minutes=10)
 _DOOR_CHARS: Final = 43
+_AWAY: Final = "The identity provider cannot be reached."
 _WRONG: Final = "Name or password is wrong."
 
 
@@ -76,7 +77,7 @@ class SignIn(Controller):
         try:
             attempt = await parts.oidc.begin()
         except GuardUnavailable:
-            return _form(request, told="The identity provider cannot be reached.", status=503)
+            return _form(request, told=_AWAY, status=503)
         door, now = _door(request), parts.clock()
         await blocking(parts.db.write, "DELETE FROM sign_ins WHERE expires <= ?", now.isoformat())
         await blocking(
@@ -111,7 +112,7 @@ class SignIn(Controller):
             who = await parts.oidc.finish(answer, nonce=row[1], verifier=row[2])
         except GatewayError as error:
             await _record_failure(parts, "", code=error.code)
-            told = error.message if isinstance(error, RequestError) else "The identity provider cannot be reached."
+            told = sentence(error.message) if isinstance(error, RequestError) else _AWAY
             return _form(request, told=told, status=getattr(error, "status", 403))
         return await _enter(request, who, back=row[3])
 
