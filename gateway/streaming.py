@@ -1,11 +1,12 @@
 """Steps 9 to 11 for a stream: what the model says is judged as it comes and leaves as soon as it may.
 
-open    ask the model, wait for its first chunk, write `stream.open`        before the first byte
+open    ask the model, and write `stream.open` while it thinks               before the first byte
 chunks  judge and release; hold every ending back                            while the model speaks
         write `stream.close`, then let the endings go                       after the last text
 close   stop the model, and settle what a vanished client left open         always
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -43,11 +44,15 @@ class StreamedAnswer:
     ) -> "StreamedAnswer":
         """Ask the model and open the stream. Raises `UpstreamError` and `AuditUnavailable`; nothing has left then."""
         source = ports.upstream.stream(request)
+        exchange.opened = True  # even if the append fails: the event may have reached the disk
+        opening = asyncio.ensure_future(ports.audit.append(stream_opened(exchange)))
         try:
             first = await anext(source)
-            await ports.audit.append(stream_opened(exchange))
+            await opening
         except BaseException:
             await source.aclose()
+            # INVARIANT: whatever closes the stream is written after `stream.open`.
+            await asyncio.gather(opening, return_exceptions=True)
             raise
         return cls(exchange, release, source, first, ports)
 

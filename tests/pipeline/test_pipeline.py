@@ -204,6 +204,23 @@ class TestI2NothingLeavesUnrecorded:
         await reply.stream.close()
         assert bench.trace == ["audit:intent", "ask", "audit:stream.open", "audit:stream.close"]
 
+    async def test_a_stream_is_opened_while_the_model_thinks(self):
+        class Thinking(FakeUpstream):
+            async def _chunks(self):
+                await asyncio.Event().wait()
+                yield {}
+
+        bench = Bench(upstream=Thinking())
+        asking = asyncio.ensure_future(bench.ask(stream=True))
+        while "audit:stream.open" not in bench.trace:
+            await asyncio.sleep(0)
+        assert not asking.done()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert bench.audit.types == ["intent", "stream.open", "stream.close"]
+        assert bench.audit.last["error"] == "client_disconnected"
+
     @pytest.mark.parametrize(("kind", "asked"), [(EventType.INTENT, 0), (EventType.OUTCOME, 1)])
     async def test_a_log_that_cannot_be_written_releases_nothing(self, kind, asked):
         bench = Bench(audit=FakeAudit(fail_on=kind))
