@@ -1,5 +1,6 @@
 """`gateway audit show` and `export`."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ def export(context: click.Context, *, data_dir: Path | None, form: str, bundle: 
         _export_bundle(context, path, wanted, chosen, bundle)
         return
     with AuditSearch(path) as search:
-        write_form(chosen, search.in_order(wanted), click.get_binary_stream("stdout"))
+        write_form(chosen, search.in_order(wanted), sys.stdout.buffer)
+        sys.stdout.flush()
 
 
 def _export_bundle(context: click.Context, path: Path, wanted: Filter, form: Form, bundle: Path) -> None:
