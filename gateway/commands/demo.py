@@ -17,6 +17,8 @@ from typing import Any, Final
 import click
 
 from gateway.app import open_store, record_event
+from gateway.commands.demo_console import ask_for_people, create_accounts
+from gateway.commands.demo_console import instructions as console_instructions
 from gateway.commands.serve import run
 from gateway.demo.setup import CORPUS, ROLES, TENANT, create_keys, examples, write_settings
 from gateway.domain.event import EventDraft
@@ -62,11 +64,13 @@ def demo(*, folder: Path, policies: Path, port: int, prepare_only: bool, with_si
         keys = create_keys(store, lambda draft: record_event(settings, draft), now=datetime.now(UTC))
     finally:
         store.close()
-    text = _instructions(f"http://127.0.0.1:{port}", keys, file)
+    url = f"http://127.0.0.1:{port}"
+    passwords = create_accounts(settings, lambda draft: record_event(settings, draft), now=datetime.now(UTC))
+    text = "\n".join([_instructions(url, keys, file), *console_instructions(url, passwords), ""])
     if prepare_only:
         click.echo(text)
         return
-    threading.Thread(target=_announce, args=(port, text), daemon=True).start()
+    threading.Thread(target=_announce, args=(port, text, keys["colleague"]), daemon=True).start()
     with _signer(file, folder) if with_signer else nullcontext():
         run(settings, config=str(file), host=settings.server.host, port=port, workers=1)
 
@@ -111,11 +115,12 @@ def _program() -> str:
     return os.path.relpath(called) if called.name == "gateway" and called.exists() else "gateway"
 
 
-def _announce(port: int, text: str) -> None:
-    """Print the instructions once the gateway can answer."""
+def _announce(port: int, text: str, key: str) -> None:
+    """Once the gateway can answer, send it what waits for a person, and print the instructions."""
     until = time.monotonic() + _READY_S
     while time.monotonic() < until:
         if _is_ready(port):
+            ask_for_people(f"http://127.0.0.1:{port}", key)
             click.echo(text)
             return
         time.sleep(_POLL_S)

@@ -23,6 +23,7 @@ _SETTINGS: Final = """\
 data_dir: {data}
 policies: [{policies}]
 server: {{port: {port}}}
+console: {{enabled: true}}
 audit: {{log_name: gateway/demo/node-1}}
 """
 
