@@ -196,6 +196,8 @@ def openapi_document() -> Body:
     chat["responses"]["200"]["content"]["text/event-stream"] = {"schema": _ref("ChatEvent")}
     chat["parameters"] = [RESUMES]
     name = {"name": "name", "in": "path", "required": True, "schema": _STRING}
+    metrics = _operation("Counts of this node in the text format of Prometheus; for role `admin` or `monitor`", _STRING)
+    metrics["responses"]["200"]["content"] = {"text/plain": {"schema": _STRING}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Answer gateway", "version": __version__},
@@ -206,6 +208,7 @@ def openapi_document() -> Body:
             "/v1/models": {"get": _operation("Models open to this key", _ref("List"))},
             "/v1/models/{name}": {"get": {**_operation("One model", _ref("Model")), "parameters": [name]}},
             **case_paths(_operation, _ref),
+            "/metrics": {"get": metrics},
             "/openapi.json": {"get": _operation("This document", {"type": "object"})},
             "/health/live": {"get": {**_operation("The process answers", _ref("Health")), "security": []}},
             "/health/ready": {"get": {**_operation("Requests can be served", _ref("Health")), "security": []}},
