@@ -89,7 +89,10 @@ def listing(items: Sequence[str], *, place: int = 0) -> Block:
 
 
 def table(rows: Sequence[Sequence[str]], *, place: int = 0) -> Block:
-    """Rows of cells as a Markdown table, cut between rows. The first row names the columns and heads every part."""
+    """Rows of cells as a Markdown table, cut between rows. The first row names the columns and heads every part. A
+    single row is a line of text."""
+    if len(rows) == 1:
+        return prose("; ".join(filter(None, rows[0])), place=place)
     width = max(map(len, rows))
     written = ["| " + " | ".join([*map(_cell, row), *[""] * (width - len(row))]) + " |" for row in rows]
     lead = f"{written[0]}\n|{'---|' * width}\n"

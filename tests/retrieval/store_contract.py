@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.passage import Passage
-from gateway.retrieval.store import DocumentRecord, IndexedDocument, IndexIdentity, IndexUpdate, SearchRequest
+from gateway.retrieval.store import (
+    DocumentRecord,
+    IndexedDocument,
+    IndexIdentity,
+    IndexUpdate,
+    Released,
+    SearchRequest,
+    Withheld,
+)
 
 DIMENSIONS = 8
 IDENTITY = IndexIdentity(embedder="fake@1", dimensions=DIMENSIONS, chunker="test/1")
@@ -28,13 +36,27 @@ def vector(text):
     return counts / np.linalg.norm(counts)
 
 
-def document(doc, *texts, access=("public",), content=None, identity=IDENTITY):
+def document(doc, *texts, access=("public",), content=None, identity=IDENTITY, valid=("", ""), **known):
     passages = tuple(
-        Passage(doc=doc, number=number, revision="0" * 16, title=doc, text=text, access=frozenset(access))
+        Passage(
+            doc=doc,
+            number=number,
+            revision="0" * 16,
+            title=doc,
+            text=text,
+            access=frozenset(access),
+            valid_from=valid[0],
+            valid_to=valid[1],
+        )
         for number, text in enumerate(texts)
     )
     record = DocumentRecord(
-        doc=doc, content=content or repr((texts, sorted(access))), root="corpus", passages=len(passages)
+        doc=doc,
+        content=content or repr((texts, sorted(access), valid)),
+        root="corpus",
+        passages=len(passages),
+        access=tuple(sorted(access)),
+        **known,
     )
     vectors = np.array([vector(text) for text in texts], np.float32).reshape(len(texts), identity.dimensions)
     return IndexedDocument(record=record, passages=passages, vectors=vectors)
@@ -46,8 +68,8 @@ def update(*documents, tenant="acme", removed=(), identity=IDENTITY, complete=Fa
     )
 
 
-def request(text, groups=("public",), *, tenant="acme", limit=10):
-    return SearchRequest(tenant=tenant, groups=frozenset(groups), text=text, vector=vector(text), limit=limit)
+def request(text, groups=("public",), *, tenant="acme", limit=10, day=""):
+    return SearchRequest(tenant=tenant, groups=frozenset(groups), text=text, vector=vector(text), limit=limit, day=day)
 
 
 async def found(store, *args, **kwargs):
@@ -73,7 +95,12 @@ class PassageStoreContract:
             owner="team:a",
             classification="internal",
             effective="2026-01-02",
+            valid_from="2026-01-01",
+            valid_to="2027-01-01",
+            place="pages 2 to 3",
+            chunker="window-1/900/120/240",
             access=frozenset({"staff", "group with space"}),
+            released=frozenset({"R-1"}),
         )
         record = DocumentRecord(
             doc="a/b.md",
@@ -83,6 +110,12 @@ class PassageStoreContract:
             effective="2026-01-02",
             review_by="2027-01-02",
             language="en",
+            file="b.md",
+            access=("group with space", "staff"),
+            run="r1",
+            policy="p1",
+            withheld=(Withheld(number=3, text="t", effect="refuse", rules=("A", "B")),),
+            released=(Released(text="u", rules=("C",), by="ann", at="2026-11-24T10:00:00Z"),),
         )
         rev = await store.apply(
             update(IndexedDocument(record=record, passages=(passage,), vectors=vector("loan")[None, :]))
@@ -220,6 +253,80 @@ class PassageStoreContract:
         assert {len(texts) for _, *texts in seen} == {6}
         assert all(len(set(texts)) == 1 for _, *texts in seen)
         assert len({rev for rev, *_ in seen}) == len(seen)
+
+    @pytest.mark.parametrize(
+        ("day", "expected"),
+        [
+            ("", ["always", "from", "ended", "within"]),
+            ("2026-01-01", ["always", "ended"]),
+            ("2026-02-01", ["always", "from", "ended", "within"]),
+            ("2026-03-31", ["always", "from", "within"]),
+            ("2026-04-01", ["always", "from"]),
+        ],
+    )
+    async def test_only_what_is_valid_on_the_day_is_found(self, store, day, expected):
+        await store.apply(
+            update(
+                document("always", "loan"),
+                document("from", "loan", valid=("2026-02-01", "")),
+                document("ended", "loan", valid=("", "2026-02-01")),
+                document("within", "loan", valid=("2026-02-01", "2026-03-31")),
+            )
+        )
+        found_ids = await found(store, "loan", day=day)
+        assert sorted(found_ids) == sorted(f"{doc}#0" for doc in expected)
+
+    async def test_passages_that_are_not_valid_do_not_crowd_out_others(self, store):
+        over = [document(f"o{n}", "loan interest loan", valid=("", "2026-01-01")) for n in range(60)]
+        await store.apply(update(*over, document("p", "card fee")))
+        assert await found(store, "loan interest", limit=3, day="2026-01-02") == ["p#0"]
+
+    async def test_documents_are_read_back_whole_with_what_is_withheld(self, store):
+        made = document("d", "loan", "fee", "card", access=["staff"])
+        hidden = Passage(**{**{f: getattr(made.passages[1], f) for f in Passage.__struct_fields__}, "access": set()})
+        withheld = IndexedDocument(
+            record=made.record, passages=(made.passages[0], hidden, made.passages[2]), vectors=made.vectors
+        )
+        await store.apply(update(withheld, document("e", "branch")))
+        assert sorted(await found(store, "loan fee card", ["staff"])) == ["d#0", "d#2"]
+        [back] = await store.read("acme", ["d", "never-there"])
+        assert back.record == made.record
+        assert [(one.number, one.text, one.access) for one in back.passages] == [
+            (0, "loan", {"staff"}),
+            (1, "fee", frozenset()),
+            (2, "card", {"staff"}),
+        ]
+        assert np.allclose(back.vectors, made.vectors, atol=1e-6)
+        assert await store.read("nobody", ["d"]) == ()
+
+    async def test_a_document_longer_than_a_portion_is_read_back_whole(self, store):
+        made = document("d", *(f"loan {number}" for number in range(1_203)))
+        await store.apply(update(made))
+        [back] = await store.read("acme", ["d"])
+        assert [passage.text for passage in back.passages] == [f"loan {number}" for number in range(1_203)]
+
+    async def test_records_are_found_by_document(self, store):
+        a, b = document("a", "loan", run="r1"), document("b", "fee", run="r2")
+        await store.apply(update(a, b))
+        assert dict(await store.records("acme", ["b", "c"])) == {"b": b.record}
+        assert dict(await store.records("nobody", ["b"])) == {}
+
+    async def test_the_revision_is_that_of_the_next_search(self, store, make_store):
+        other = await make_store()
+        assert await other.revision("acme") == ""
+        for change in (update(document("a", "loan")), update(document("b", "fee")), update(removed=["a"])):
+            rev = await store.apply(change)
+            assert await other.revision("acme") == await store.revision("acme") == rev
+            assert (await other.search(request("loan"))).index_rev == rev
+
+    async def test_what_policies_and_people_decided_moves_the_revision(self, store):
+        plain = document("a", "loan")
+        first = await store.apply(update(plain))
+        judged = document("a", "loan", policy="p1")
+        second = await store.apply(update(judged))
+        assert second != first
+        assert (await store.records("acme", ["a"]))["a"].policy == "p1"
+        assert await store.apply(update(judged)) == second
 
     async def test_query_text_is_never_syntax(self, store):
         await store.apply(update(document("a", "loan fee"), document("h", "loan", access=["hr"])))

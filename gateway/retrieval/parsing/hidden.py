@@ -44,6 +44,11 @@ class Inherited(Struct, frozen=True, kw_only=True):
     background: Colour | None = WHITE
     hidden: bool = False
 
+    @property
+    def unseen(self) -> bool:
+        """Whether text that stands here is not seen. A child may take another colour, but nothing un-hides it."""
+        return self.hidden or _alike(self.colour, self.background)
+
 
 def without_invisible(text: str) -> tuple[str, int]:
     """The text without characters that nobody sees, and how many there were."""
@@ -72,7 +77,7 @@ def inherit(outer: Inherited, style: Mapping[str, str]) -> Inherited:
     painted = style.get("background-color") or style.get("background")
     if painted and painted not in {"none", "transparent", "inherit", "initial"}:
         background = _colour(painted)
-    return Inherited(colour=colour, background=background, hidden=unseen or _alike(colour, background))
+    return Inherited(colour=colour, background=background, hidden=unseen)
 
 
 def _alike(one: Colour | None, other: Colour | None) -> bool:
@@ -208,4 +213,4 @@ def _is_hidden(attributes: str) -> bool:
     plain = _STYLE.sub(" ", attributes)
     if _HIDDEN_WORD.search(plain):
         return True
-    return style is not None and inherit(Inherited(), declarations(style[1] or style[2] or "")).hidden
+    return style is not None and inherit(Inherited(), declarations(style[1] or style[2] or "")).unseen

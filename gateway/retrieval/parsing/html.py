@@ -98,7 +98,7 @@ class _Reader:
                 self._start_section(_HEADINGS[tag], self._inline(child, inside, depth + 1))
             elif tag in _LISTS:
                 self._add(listing, self._items(child, inside, depth + 1, 0))
-            elif tag == "table" and child.css_first("table table") is None:
+            elif tag == "table" and all(one.mem_id == child.mem_id for one in child.css("table")):
                 self._add(table, [row for row in self._rows(child, inside, depth + 1) if any(row)])
             elif tag == "pre":
                 self._preformatted(child, inside, depth + 1)
@@ -132,7 +132,7 @@ class _Reader:
     def _seen(self, node: Any, around: Inherited) -> str:
         text, invisible = without_invisible(node.text(deep=False))
         self.hidden += invisible
-        if around.hidden:
+        if around.unseen:
             self.hidden += len(text.strip())
             return ""
         self._chars += len(text)
@@ -160,8 +160,12 @@ class _Reader:
             raise UnreadableDocument(f"elements are nested deeper than {self._limits.depth}: the file is not sound")
         items: list[str] = []
         number = 0
-        for child in node.iter(include_text=False):
-            if child.tag in _DROPPED:
+        for child in node.iter(include_text=True):
+            if child.is_text_node:  # straight inside the list
+                line = " ".join(self._seen(child, around).split())
+                items += ["  " * level + line] if line else []
+                continue
+            if not child.is_element_node or child.tag in _DROPPED:
                 continue
             inside = self._inside(child, around)
             if child.tag in _LISTS:  # a list straight inside a list
@@ -214,9 +218,10 @@ class _Reader:
             self._blocks.append(prose(text))
 
     def _start_section(self, level: int, title: str) -> None:
-        self.close_section()
         if not title:
+            self._close_paragraph()
             return
+        self.close_section()
         self._path = [entry for entry in self._path if entry[0] < level]
         self._path.append((level, title))
         self._heading = f"{'#' * level} {title}"
