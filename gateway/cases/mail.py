@@ -7,6 +7,7 @@ import asyncio
 import smtplib
 import ssl
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Final, Literal
 
@@ -20,6 +21,7 @@ from gateway.domain.event import EventType
 from gateway.domain.text import Secret
 
 _log = structlog.get_logger("gateway.cases")
+_UNFOLDED: Final = SMTP.clone(max_line_length=500)  # a subject that is folded shows its fold in some programs
 _DOMAIN: Final = "answer-gateway.invalid"  # RFC 6761: no host, so nobody else makes the same message id
 
 
@@ -83,7 +85,7 @@ class MailCarrier:
 def message_of(notice: Notice, mails: MailList, console_url: str) -> EmailMessage:
     """The mail. Its id is the notice's, so that one that comes twice is known as the same."""
     payload = read_payload(notice.payload)
-    message = EmailMessage()
+    message = EmailMessage(_UNFOLDED)
     message["Subject"] = f"[gateway] {sentence(payload)}"
     message["From"] = mails.sender
     message["To"] = ", ".join(mails.to)
