@@ -18,7 +18,7 @@ class ChunkMethod(StrEnum):
 
 _VERSIONS: Final = {
     # Moves when the same blocks could give other chunks.
-    ChunkMethod.SECTION: 1,
+    ChunkMethod.SECTION: 2,
     ChunkMethod.PARAGRAPH: 1,
     ChunkMethod.WINDOW: 1,
     ChunkMethod.SEMANTIC: 1,

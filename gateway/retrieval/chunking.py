@@ -27,7 +27,7 @@ def chunks(
 ) -> list[Chunk]:
     """The chunks of a document in order. A first heading that repeats `title` is left out of the paths. `embedder`
     is needed by the semantic method, which embeds every sentence."""
-    return [_chunk(found, title) for found in _found(_with_content(read), title, parameters, embedder) if found.text]
+    return [_chunk(found, title) for found in _found(read, title, parameters, embedder) if found.text]
 
 
 def _found(
@@ -35,7 +35,7 @@ def _found(
 ) -> Iterator[Packed]:
     match parameters.method:
         case ChunkMethod.SECTION:
-            for group in _groups(read, parameters):
+            for group in _groups(_with_content(read), parameters):
                 alone = len(group) == 1
                 shared = _shared([section.path for section in group])
                 pieces = [
@@ -51,7 +51,7 @@ def _found(
                 raise ValueError("the semantic method needs an embedder")
             yield from topics(_pieces(read, title), parameters, embedder)
         case ChunkMethod.ROW:
-            for section in read:
+            for section in _with_content(read):
                 for block in section.blocks or _blocks(section, title=title, alone=True):
                     yield from packed([Piece(block, section.path)], parameters)
         case _:
@@ -102,9 +102,11 @@ def _size(section: Section) -> int:
 
 
 def _related(before: Section, after: Section) -> bool:
-    """Siblings, or parent and child."""
+    """Siblings, or parent and child. No heading lies between that neither path nor text of the chunk would say."""
     shared = len(_shared([before.path, after.path]))
-    return shared >= min(len(before.path), len(after.path), max(len(before.path), len(after.path)) - 1)
+    return shared >= len(after.path) - 1 and shared >= min(
+        len(before.path), len(after.path), max(len(before.path), len(after.path)) - 1
+    )
 
 
 def _shared(paths: Sequence[Path]) -> Path:
@@ -120,7 +122,6 @@ def _blocks(section: Section, *, title: str, alone: bool) -> list[Block]:
     """The blocks of a section, under its heading where neither title nor path of the chunk says it."""
     said = alone or section.path[-1:] == (title,)
     if section.line and not (said and section.blocks):
-        # of a kind that is not prose: never cut into sentences, never repeated
-        heading = Block(kind=BlockKind.LIST, text=section.line, units=(section.line,), joint=" ")
+        heading = Block(kind=BlockKind.HEADING, text=section.line, units=(section.line,), joint=" ")
         return [heading, *section.blocks]
     return list(section.blocks)

@@ -20,6 +20,7 @@ _SENTENCE_END: Final = re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*\s+(?=\
 
 
 class BlockKind(StrEnum):
+    HEADING = "heading"
     PARAGRAPH = "paragraph"
     LIST = "list"
     TABLE = "table"

@@ -26,9 +26,13 @@ class Part(Struct, frozen=True):
     """A text that fits a chunk, with the headings and the place it comes from."""
 
     text: str
-    is_prose: bool
+    kind: BlockKind
     path: Path
     place: int
+
+    @property
+    def is_prose(self) -> bool:
+        return self.kind is BlockKind.PARAGRAPH
 
 
 class Packed(Struct, frozen=True):
@@ -51,11 +55,13 @@ def packed(pieces: Sequence[Piece], parameters: ChunkingParameters) -> Iterator[
     carried = ""  # the end of the chunk before, where prose was cut
     for part in cut_to_size(pieces, parameters):
         if held and size + len(BETWEEN_BLOCKS) + len(part.text) > parameters.target_chars:
-            yield Packed(BETWEEN_BLOCKS.join(texts), tuple(held))
+            headings = trailing_headings(held, parameters.target_chars - len(part.text))
+            kept = len(held) - len(headings)
+            yield Packed(BETWEEN_BLOCKS.join(texts[: len(texts) - len(headings)]), tuple(held[:kept]))
             room = min(parameters.overlap_chars, parameters.target_chars - len(part.text) - len(BETWEEN_BLOCKS))
             again = _ending(carried, room) if part.is_prose and carried else ""
-            texts, held = [again] if again else [], []
-            size = sum(map(len, texts))
+            texts, held = [again] if again else [heading.text for heading in headings], headings
+            size = len(BETWEEN_BLOCKS.join(texts))
         texts.append(part.text)
         held.append(part)
         size += len(part.text) + len(BETWEEN_BLOCKS) * (len(texts) > 1)
@@ -64,17 +70,26 @@ def packed(pieces: Sequence[Piece], parameters: ChunkingParameters) -> Iterator[
         yield Packed(BETWEEN_BLOCKS.join(texts), tuple(held))
 
 
+def trailing_headings(held: Sequence[Part], room: int) -> list[Part]:
+    """The headings at the end of what a chunk would hold, if they can begin the next one instead: a heading belongs
+    to what follows it."""
+    count = next((n for n, part in enumerate(reversed(held)) if part.kind is not BlockKind.HEADING), len(held))
+    found = list(held[len(held) - count :])
+    fits = sum(len(part.text) + len(BETWEEN_BLOCKS) for part in found) <= room
+    return found if fits and count < len(held) else []
+
+
 def cut_to_size(pieces: Sequence[Piece], parameters: ChunkingParameters) -> Iterator[Part]:
     """Texts no longer than the target. Prose is cut shorter, to leave room for what the next chunk repeats."""
     for piece in pieces:
         block = piece.block
         is_prose = block.kind is BlockKind.PARAGRAPH
         if len(block.text) <= parameters.target_chars:
-            yield Part(block.text, is_prose, piece.path, block.place)
+            yield Part(block.text, block.kind, piece.path, block.place)
             continue
         limit = parameters.target_chars - (parameters.overlap_chars + len(BETWEEN_BLOCKS)) * is_prose
         for text in _cut(block, limit):
-            yield Part(text, is_prose, piece.path, block.place)
+            yield Part(text, block.kind, piece.path, block.place)
 
 
 def words_cut(unit: str, limit: int) -> Iterator[str]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gateway.retrieval.chunk import ChunkingParameters
 from gateway.retrieval.markdown import BlockKind
-from gateway.retrieval.packing import BETWEEN_BLOCKS, Packed, Part, Piece, cut_to_size, words_cut
+from gateway.retrieval.packing import BETWEEN_BLOCKS, Packed, Part, Piece, cut_to_size, trailing_headings, words_cut
 
 
 class Unit(Struct, frozen=True):
@@ -29,9 +29,12 @@ def windows(pieces: Sequence[Piece], parameters: ChunkingParameters) -> Iterator
     fresh = 0  # units of the window that no window had before
     for unit in units(pieces, parameters):
         if fresh and sum(one.size for one in held) + unit.size > parameters.target_chars:
-            yield joined(held)
-            held = _overlap(held, min(parameters.overlap_chars, parameters.target_chars - unit.size))
-            fresh = 0
+            headings = trailing_headings([one.part for one in held], parameters.target_chars - unit.size)
+            kept = held[: len(held) - len(headings)]
+            yield joined(kept)
+            room = min(parameters.overlap_chars, parameters.target_chars - unit.size)
+            held = held[len(kept) :] if headings else _overlap(kept, room)
+            fresh = len(headings)
         held.append(unit)
         fresh += 1
     if fresh:
@@ -49,7 +52,7 @@ def units(pieces: Sequence[Piece], parameters: ChunkingParameters) -> Iterator[U
             text for unit in block.units for text in words_cut(unit, parameters.target_chars - len(BETWEEN_BLOCKS))
         ]
         for number, text in enumerate(texts):
-            yield Unit(Part(text, True, piece.path, block.place), begins=number == 0)  # noqa: FBT003 a struct's field
+            yield Unit(Part(text, block.kind, piece.path, block.place), begins=number == 0)
 
 
 def joined(held: Sequence[Unit]) -> Packed:
