@@ -50,7 +50,7 @@ def cut(document: SourceDocument, parser: Parser, embedder: Embedder) -> Cut:
     """Parse a document and cut it. No passage has more tokens than the embedder reads, where it says how many that
     are. Raises `UnreadableDocument`. Blocking."""
     parsed = parse_document(document, parser)
-    title = document.meta.title or parsed.title or document.path.stem
+    title = document.meta.title or parsed.name or document.path.stem
     made = chunks(parsed.sections, title=title, parameters=document.chunking, embedder=embedder)
     if isinstance(embedder, TokenBound):
         bound = embedder.max_tokens

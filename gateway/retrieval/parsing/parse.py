@@ -52,7 +52,4 @@ def _markdown(text: str, limits: ParseLimits) -> Parsed:
     check_chars(len(text), limits)
     plain, invisible = without_invisible(text)
     shown, hidden = without_markdown_comments(plain)
-    read = sections(shown)
-    first = next((section for section in read if section.path), None)
-    title = first.path[0] if first is not None and len(first.path) == 1 else ""
-    return Parsed(sections=tuple(read), title=title, hidden=hidden + invisible)
+    return Parsed(sections=tuple(sections(shown)), hidden=hidden + invisible)

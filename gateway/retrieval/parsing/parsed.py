@@ -56,6 +56,11 @@ class Parsed(Struct, frozen=True, kw_only=True):
     unit: str = ""
 
     @property
+    def name(self) -> str:
+        """The title, else the first heading, else ""."""
+        return self.title or next((section.path[0] for section in self.sections if section.path), "")
+
+    @property
     def chars(self) -> int:
         return sum(len(block.text) for section in self.sections for block in section.blocks)
 
