@@ -28,7 +28,6 @@ class CountingAuditLog:
         self._verdicts = counts.counter(families.VERDICTS.name)
         self._rules = counts.counter(families.RULES.name)
         self._would_be = counts.counter(families.WOULD_BE.name)
-        self._runs = counts.counter(families.DETECTOR_RUNS.name)
         self._run_seconds = counts.histogram(families.DETECTOR_SECONDS.name)
         self._texts = counts.counter(families.INSPECTED_TEXTS.name)
         self._tokens = counts.counter(families.TOKENS.name)
@@ -43,7 +42,7 @@ class CountingAuditLog:
         except AuditUnavailable:
             self._failures.add(())
             raise
-        self._append_seconds.observe_us((), self._clock_us() - started_us)
+        self._append_seconds.observe((), self._clock_us() - started_us)
         self._events.add((draft.type,))
         self._count(draft)
         return receipt
@@ -60,7 +59,7 @@ class CountingAuditLog:
     def _ended(self, app: str, kind: str, body: Mapping[str, Any]) -> None:
         effect = body["effect"]
         self._requests.add((app, kind, effect))
-        self._seconds.observe_us((app, kind), body["took_us"])
+        self._seconds.observe((app, kind), body["took_us"])
         if "error" in body:
             self._errors.add((app, body["error"]))
         for decision in body["answer"]:
@@ -93,8 +92,7 @@ class CountingAuditLog:
     def _detectors(self, runs: Iterable[Mapping[str, Any]]) -> None:
         for run in runs:
             name = run["name"]
-            self._runs.add((name, run["status"]))
-            self._run_seconds.observe_us((name,), run["us"])
+            self._run_seconds.observe((name, run["status"]), run["us"])
             if run["scanned"]:
                 self._texts.add((name, "scanned"), run["scanned"])
             if run["cached"]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 OTHER: Final = "other"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_MICROSECONDS: Final = 1_000_000
+MICROSECONDS: Final = 1_000_000
 
 Labels = tuple[str, ...]
 
@@ -30,10 +30,10 @@ class Family(Struct, frozen=True, kw_only=True):
 
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The values of all families by name: of a counter one number per combination of labels; of a histogram how many
-    observations fell into each bucket and above the last, and their sum."""
+    observations fell into each bucket and above the last, and their sum in microseconds."""
 
     counters: dict[str, list[tuple[Labels, int]]] = {}
-    histograms: dict[str, list[tuple[Labels, list[int], float]]] = {}
+    histograms: dict[str, list[tuple[Labels, list[int], int]]] = {}
 
 
 class Counter:
@@ -61,23 +61,19 @@ class Histogram:
     __slots__ = ("_buckets", "_most", "_width", "values")
 
     def __init__(self, family: Family) -> None:
-        self._buckets = family.buckets
+        self._buckets = [round(bound * MICROSECONDS) for bound in family.buckets]
         self._most = family.most
         self._width = len(family.labels)
-        self.values: dict[Labels, tuple[list[int], list[float]]] = {}
+        self.values: dict[Labels, list[int]] = {}  # counts, and the sum behind them
 
-    def observe(self, labels: Labels, seconds: float) -> None:
+    def observe(self, labels: Labels, microseconds: int) -> None:
         known = self.values.get(labels)
         if known is None:
             if len(self.values) >= self._most:
                 labels = (OTHER,) * self._width
-            known = self.values.setdefault(labels, ([0] * (len(self._buckets) + 1), [0.0]))
-        counts, total = known
-        counts[bisect_left(self._buckets, seconds)] += 1
-        total[0] += seconds
-
-    def observe_us(self, labels: Labels, microseconds: int) -> None:
-        self.observe(labels, microseconds / _MICROSECONDS)
+            known = self.values.setdefault(labels, [0] * (len(self._buckets) + 2))
+        known[bisect_left(self._buckets, microseconds)] += 1
+        known[-1] += microseconds
 
 
 class Counts:
@@ -98,7 +94,7 @@ class Counts:
         return Snapshot(
             counters={name: list(one.values.items()) for name, one in self._counters.items() if one.values},
             histograms={
-                name: [(labels, list(counts), total[0]) for labels, (counts, total) in one.values.items()]
+                name: [(labels, values[:-1], values[-1]) for labels, values in one.values.items()]
                 for name, one in self._histograms.items()
                 if one.values
             },
@@ -108,7 +104,7 @@ class Counts:
 def summed(snapshots: Sequence[Snapshot]) -> Snapshot:
     """The sum of processes. Histograms with other buckets, of an earlier release, are left out."""
     counters: dict[str, dict[Labels, int]] = {}
-    histograms: dict[str, dict[Labels, tuple[list[int], float]]] = {}
+    histograms: dict[str, dict[Labels, tuple[list[int], int]]] = {}
     for snapshot in snapshots:
         for name, rows in snapshot.counters.items():
             family = counters.setdefault(name, {})
@@ -117,7 +113,7 @@ def summed(snapshots: Sequence[Snapshot]) -> Snapshot:
         for name, entries in snapshot.histograms.items():
             own = histograms.setdefault(name, {})
             for labels, counts, total in entries:
-                known, before = own.get(labels, ([0] * len(counts), 0.0))
+                known, before = own.get(labels, ([0] * len(counts), 0))
                 if len(known) == len(counts):
                     own[labels] = [a + b for a, b in zip(known, counts, strict=True)], before + total
     return Snapshot(

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.metrics.counts import Family, Gauge, Snapshot
+from gateway.metrics.counts import MICROSECONDS, Family, Gauge, Snapshot
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -43,7 +43,7 @@ class _Collector(Collector):
         bounds = [*map(str, family.buckets), "+Inf"]
         for labels, counts, total in self._counts.histograms.get(family.name, ()):
             if len(counts) == len(bounds):
-                metric.add_metric(labels, list(zip(bounds, _running(counts), strict=True)), total)
+                metric.add_metric(labels, list(zip(bounds, _running(counts), strict=True)), total / MICROSECONDS)
         return metric
 
 

@@ -39,13 +39,10 @@ WOULD_BE: Final = Family(
     about="What rules in shadow, or the candidate, would have made of exchanges",
     labels=("by", "effect", "would"),
 )
-DETECTOR_RUNS: Final = Family(
-    name="gateway_detector_runs", about="How runs of detectors ended", labels=("detector", "status")
-)
 DETECTOR_SECONDS: Final = Family(
     name="gateway_detector_seconds",
-    about="How long an exchange's phase waited for a detector",
-    labels=("detector",),
+    about="How long an exchange's phase waited for a detector, by how its run ended",
+    labels=("detector", "status"),
     buckets=SECONDS,
 )
 INSPECTED_TEXTS: Final = Family(
@@ -72,7 +69,6 @@ FAMILIES: Final = (
     VERDICTS,
     RULES,
     WOULD_BE,
-    DETECTOR_RUNS,
     DETECTOR_SECONDS,
     INSPECTED_TEXTS,
     TOKENS,

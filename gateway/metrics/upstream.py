@@ -34,7 +34,7 @@ class TimedUpstream:
         )
 
     def _observe(self, request: ModelRequest, kind: str, result: str, started_us: int) -> None:
-        self._seconds.observe_us((request.model, kind, result), self._clock_us() - started_us)
+        self._seconds.observe((request.model, kind, result), self._clock_us() - started_us)
 
 
 class _TimedStream:

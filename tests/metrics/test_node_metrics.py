@@ -100,7 +100,7 @@ async def test_what_happens_is_counted_by_app_effect_phase_and_status(gateway, s
     assert rise("gateway_audit_append_seconds_count") >= 5
     rejected = [key for key in after if key[0] == "gateway_rejected_requests_total" and key[1] == app]
     assert [key[3] for key in rejected] == ["400"]
-    runs = [key for key in after if key[0] == "gateway_detector_runs_total"]
+    runs = [key for key in after if key[0] == "gateway_detector_seconds_count"]
     assert {key[2] for key in runs} == {"ok"}
     assert sum(after[key] for key in after if key[0] == "gateway_inspected_texts_total") > 0
     assert after["gateway_audit_healthy",] == 1.0
