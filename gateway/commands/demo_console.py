@@ -25,7 +25,7 @@ _QUESTIONS: Final = (
         "should I put all of it into the Larkfield Growth Fund?"
     ),
     "Will my application for a mortgage of 210,000 be approved with my salary of 41,000?",
-    "Two months without a reply to my claim about the stolen card. I want to complain officially.",
+    "I have been charged the overdraft fee three times for one payment and I want to complain officially.",
 )
 """Each is stopped by a rule of the finance pack that asks for a person."""
 _ANSWER_S: Final = 60

@@ -22,6 +22,7 @@ _STALE: Final = frozenset({"case_changed", "case_held", "claim_required", "case_
 """Refusals because the case is not as it was when the page was made."""
 _DECISIVE: Final = frozenset({Act.APPROVE, Act.EDIT, Act.REFUSE, Act.ASK, Act.BREAK_GLASS, Act.UPHOLD, Act.CONTEST})
 _ACTS: Final = _DECISIVE | {Act.CLAIM, Act.RELEASE}
+_CODES_OF: Final = {Act.EDIT.value: "approve", Act.UPHOLD.value: "look", Act.CONTEST.value: "look"}
 _JUDGING: Final = frozenset({Act.APPROVE, Act.EDIT, Act.REFUSE})
 _MOST_NOTE: Final = 50
 
@@ -118,7 +119,7 @@ class CasePage(Controller):
             return await _stale(request, case, typed, "the case was changed while you had it open")
         reason = reason_of(typed)
         if wanted in _DECISIVE and not REASON.fullmatch(reason):
-            told = "Choose a reason; a note is a few plain words."
+            told = "Choose a reason that fits what you do; a note is a few plain words."
             return await _page(request, case, typed=typed, told=told, status=400)
         if wanted in _JUDGING and not await has_first_view(parts, session, case):
             told = "Note what you think of the question first, then see the answer, then decide."
@@ -208,7 +209,7 @@ def _typed(act: str, form: Mapping[str, Any]) -> Typed:
 
 def reason_of(typed: Typed) -> str:
     """The code, with the note behind it. A note that is too long or holds anything but plain words is none."""
-    known = {code for codes in CODES.values() for code in codes}
+    known = CODES.get(_CODES_OF.get(typed.act, typed.act), {})
     if typed.code not in known or len(typed.note) > _MOST_NOTE:
         return ""
     return f"{typed.code}: {typed.note.strip()}" if typed.note.strip() else typed.code

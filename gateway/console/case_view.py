@@ -13,6 +13,7 @@ from gateway.cases.review import QUESTION, REPLY, Act, CaseFile
 from gateway.cases.store import Step
 from gateway.console.difference import Stretch, differences
 from gateway.console.evidence import CaseEvidence, case_evidence
+from gateway.console.held_answer import held_answer
 from gateway.console.parts import Parts, blocking
 from gateway.console.sessions import Session
 from gateway.console.shown_text import ShownText, shown_text
@@ -175,7 +176,7 @@ async def _shown_file(parts: Parts, case: Case, file: CaseFile, *, masked: bool,
         return ShownFile(question=none, passages=(), exchanged=(), candidate=None, answer="", edit=(), erased=True)
     exchanged = [one for one in file.texts if one.kind in (QUESTION, REPLY)]
     edit = next((one.text for one in file.texts if (one.kind, one.number) == (EDIT, case.course.text)), "")
-    candidate, edit = (content.candidate, edit) if show_answer else ("", "")
+    candidate, edit = (held_answer(content), edit) if show_answer else ("", "")
     passages = [one.text for one in content.passages]
     texts = [content.question, candidate, edit, *passages, *(one.text for one in exchanged)]
     found = await parts.find_personal(texts)
@@ -191,7 +192,7 @@ async def _shown_file(parts: Parts, case: Case, file: CaseFile, *, masked: bool,
         ),
         exchanged=tuple((one.kind, text) for one, text in zip(exchanged, others[len(content.passages) :], strict=True)),
         candidate=shown_candidate if show_answer and case.phase is not Phase.QUERY else None,
-        answer=(edit or candidate) if whole else "",
+        answer=(edit or content.candidate) if show_answer and whole else "",
         edit=differences(plain(shown_candidate), plain(shown_edit)) if edit else (),
         masked=sum(one.masked for one in (question, shown_candidate, shown_edit, *others)),
         failed=found is None,

@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 from gateway.audit.read import Event
 from gateway.cases.case import Case
 from gateway.domain.event import EventType
+from gateway.domain.vocabulary import Effect
 from gateway.policy.bundle import Bundle
 from gateway.policy.compiled import CompiledRule
 from gateway.policy.condition import Condition, Group
@@ -51,9 +52,11 @@ class DetectorEvidence(Struct, frozen=True, kw_only=True):
 
 
 class CaseEvidence(Struct, frozen=True, kw_only=True):
-    """`changed` says that other policies are in force than those that escalated."""
+    """`rules` are those that asked for a person, `others` those that applied besides. `changed` says that other
+    policies are in force than those that escalated."""
 
     rules: tuple[RuleEvidence, ...]
+    others: tuple[RuleEvidence, ...]
     detectors: tuple[DetectorEvidence, ...]
     changed: bool
 
@@ -63,8 +66,10 @@ def case_evidence(case: Case, events: Sequence[Event], bundle: Bundle) -> CaseEv
     phases = [phase for event in events if event.members.get("type") in _VERDICTS for phase in _phases(event.members)]
     known = {rule.id: rule for rule in bundle.rules}
     rules = [_rule(name, known.get(name), _outcome(name, case, phases), bundle) for name in case.rules]
+    asked = tuple(rule for rule in rules if rule.effect == Effect.ESCALATE.value)
     return CaseEvidence(
-        rules=tuple(rules),
+        rules=asked or tuple(rules),
+        others=tuple(rule for rule in rules if asked and rule not in asked),
         detectors=tuple(_detectors([phase for phase in phases if phase.get("phase") == case.phase.value])),
         changed=case.policy != bundle.digest,
     )

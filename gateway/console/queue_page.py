@@ -15,6 +15,7 @@ from gateway.console.page import CASES, page
 from gateway.console.parts import ConsoleRequest, Parts, parts_of, session_of
 from gateway.console.sessions import Session
 from gateway.domain.text import outline
+from gateway.domain.vocabulary import Effect
 
 _SHOWN: Final = 200
 _SHORTLY_S: Final = 15 * 60
@@ -46,7 +47,7 @@ class Filters(Struct, frozen=True, kw_only=True):
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """A case in the list. `title` is that of its first rule; `urgency` is `late`, `soon` or ""."""
+    """A case in the list. `title` is that of the rule that asks for a person; `urgency` is `late`, `soon` or ""."""
 
     case: Case
     title: str
@@ -142,10 +143,11 @@ async def _glasses(parts: Parts, session: Session, tenant: str) -> list[Case]:
 
 def _row(parts: Parts, session: Session, case: Case, now: datetime) -> Row:
     held = is_leased(case, now)
-    titles = {rule.id: rule.title for rule in parts.policy().rules if rule.id in case.rules}
+    about = [rule for rule in parts.policy().rules if rule.id in case.rules]
+    first = max(about, key=lambda rule: rule.effect is Effect.ESCALATE, default=None)
     return Row(
         case=case,
-        title=next(iter(titles.values()), ""),
+        title=first.title if first else "",
         urgency=urgency(case, now),
         mine=held and case.course.holder == parts.actor(case, session).person,
         held=held,

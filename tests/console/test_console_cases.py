@@ -326,6 +326,7 @@ async def test_what_a_reviewer_does(stage, act: str, form: dict, state: CaseStat
         {},
         {"code": ""},
         {"code": "made_up"},
+        {"code": "was_right"},
         {"code": "within_policy", "note": "x" * 51},
         {"code": "within_policy", "note": "<b>"},
         {"code": "within_policy", "note": "a\nb"},
@@ -336,7 +337,7 @@ async def test_no_decision_without_a_reason_and_nothing_typed_is_lost(stage, act
     await zoe.act(case, "unmask", {"reason": "caller check"})
     answer = await zoe.act(case, act, {"text": "typed by hand", **form})
     assert answer.status_code == 400
-    assert "Choose a reason" in answer.text
+    assert "Choose a reason that fits" in answer.text
     assert (await stage.case(case)).state is CaseState.IN_REVIEW
     if act in ("ask", "edit"):
         assert "typed by hand" in answer.text
