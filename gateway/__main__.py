@@ -18,6 +18,7 @@ from gateway.domain.ports import Embedder
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
+    from gateway.cases import CaseStore
     from gateway.assembly.sources import SourceDesk
     from gateway.policy.bundle import Bundle
     from gateway.policy.conversations import ConversationResult
@@ -102,6 +103,16 @@ def cli(context: click.Context, *, config: str) -> None:
 
         return case_announcer(context.obj["settings"], os.environ)
 
+    def body_wrappers() -> object:
+        from gateway.assembly.bodies import wrappers_of
+
+        return wrappers_of(context.obj["settings"], os.environ)
+
+    def open_cases() -> "Callable[[], CaseStore]":
+        from gateway.app import case_store
+
+        return lambda: case_store(context.obj["settings"], os.environ)
+
     def embedder() -> Callable[[], Embedder]:
         from gateway.retrieval.embedding import MiniLmEmbedder
 
@@ -146,6 +157,8 @@ def cli(context: click.Context, *, config: str) -> None:
 
     makers: dict[str, Callable[[], Any]] = {
         "announce": announce,
+        "open_cases": open_cases,
+        "body_wrappers": body_wrappers,
         "converse": converse,
         "settings": settings,
         "signals": signals,

@@ -6,17 +6,27 @@ from datetime import datetime
 from gateway.audit.body_read import BodyReader
 from gateway.audit.data_keys import KeyOwner
 from gateway.audit.erasure import Acknowledgement, Answer, Eraser, Files, Place
-from gateway.audit.holds import Append
+from gateway.audit.holds import Append, Person
 from gateway.audit.retention import Retention
 from gateway.audit.traces import apps_of
 from gateway.audit.wrapping import Wrappers
-from gateway.cases import CaseStore
+from gateway.cases import CaseStore, SqliteCaseStore
+from gateway.cases.terms import person_of
 from gateway.domain.ports import AuditLog
+from gateway.domain.principal import Principal
 from gateway.domain.sealing import MasterKey, Purpose
 from gateway.identity.authenticator import principal_ref
 from gateway.identity.key_store import KeyStore
 from gateway.settings import Settings
-from gateway.settings.folder import AUDIT_FILE, BODIES_FILE, BODY_KEYS_FILE, HOLDS_FILE, IDENTITY_FILE, MASTER_KEY_FILE
+from gateway.settings.folder import (
+    AUDIT_FILE,
+    BODIES_FILE,
+    BODY_KEYS_FILE,
+    CASES_FILE,
+    HOLDS_FILE,
+    IDENTITY_FILE,
+    MASTER_KEY_FILE,
+)
 
 
 class CasePlace:
@@ -33,6 +43,19 @@ class CasePlace:
         return Acknowledgement(
             place=self.name, status=status, count=done.cases, reason="" if done.clean else "log_in_use"
         )
+
+
+def case_place(settings: Settings) -> tuple[CasePlace, CaseStore]:
+    """The place, and the store that the caller closes. Raises `GuardUnavailable`."""
+    key = _master(settings).derive(Purpose.CASE_CONTENT)
+    store = SqliteCaseStore.open(settings.data_dir / CASES_FILE, key=key)
+    return CasePlace(store), store
+
+
+def person(settings: Settings, principal: Principal) -> Person:
+    """Who acts, the same for one human whichever app their key is for."""
+    key = _master(settings).derive(Purpose.CASE_BINDING)
+    return Person(principal.ref, person_of(principal.tenant, principal.user, key))
 
 
 def files_of(settings: Settings) -> Files:
@@ -80,9 +103,13 @@ def retention(
 def owners_of(settings: Settings, tenant: str, user: str, app: str = "") -> list[KeyOwner]:
     """The callers that a user is, one in each app that the settings, the log or an API key of theirs names; or in
     `app` alone. Reads the log."""
-    key = MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE).derive(Purpose.PRINCIPAL_REF)
+    key = _master(settings).derive(Purpose.PRINCIPAL_REF)
     apps = {app} if app else {*settings.apps, *apps_of(settings.data_dir / AUDIT_FILE), *_key_apps(settings, tenant)}
     return [KeyOwner(tenant, one, principal_ref(key, tenant=tenant, app=one, user=user)) for one in sorted(apps)]
+
+
+def _master(settings: Settings) -> MasterKey:
+    return MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE)
 
 
 def _key_apps(settings: Settings, tenant: str) -> set[str]:

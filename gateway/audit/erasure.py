@@ -173,6 +173,12 @@ class Eraser:
             acknowledged=tuple(answers),
         )
 
+    async def leaves(self, owner: KeyOwner) -> bool:
+        """Whether a caller has left anything in the log or the key store. Reads the log."""
+        if await asyncio.to_thread(self._refs, owner):
+            return True
+        return bool((await asyncio.to_thread(traces_of, self._files.log, owner.tenant, owner.subject)).ids)
+
     def _check_holds(self, owner: KeyOwner) -> None:
         holds = Holds.open(self._files.holds)
         try:

@@ -101,7 +101,8 @@ def apps_of(log: Path) -> list[str]:
 
 def destroy_salts(log: Path, ids: Iterable[str], *, patience_s: float) -> tuple[int, bool]:
     """Overwrite all salts of these events; how many there were, and whether no old page is left on disk (else somebody
-    read for longer than `patience_s`, and it is to be done again). Takes turns with a running gateway. Raises `AuditUnavailable`."""
+    read for longer than `patience_s`, and it is to be done again). Takes turns with a running gateway. Raises
+    `AuditUnavailable`."""
     done = 0
     wanted = list(ids)
     with _writing(log) as (db, turn):

@@ -36,7 +36,7 @@ LEVELS = {level.value: AppSettings(capture=level) for level in CaptureLevel}
 
 def test_every_type_that_is_written_is_declared_and_published() -> None:
     declared = {kind.name for kind in EVENTS}
-    sources = [path for path in GATEWAY.rglob("*.py") if "schema" not in path.parts]
+    sources = [path for path in GATEWAY.rglob("*.py") if not {"schema", "export_ocsf.py"} & set(path.parts)]
     named = {name for path in sources for name in re.findall(r"EventType\.([A-Z_]+)", path.read_text("utf-8"))}
     assert len(named) > 30
     assert named - declared == set(), "declare the event in `gateway.audit.schema`"

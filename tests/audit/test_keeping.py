@@ -1,4 +1,4 @@
-"""Texts of exchanges are on disk, encrypted, before the event that names them; what cannot be kept stops its exchange."""
+"""Texts of exchanges are on disk, encrypted, before the event that names them; what cannot be kept stops the exchange."""
 
 import asyncio
 import json

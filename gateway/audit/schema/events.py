@@ -54,6 +54,8 @@ EVENTS: Final[Mapping[EventType, Shapes]] = {
     EventType.SOURCE_ALLOWED: (operations.SourceAllowed,),
     EventType.PASSAGE_RELEASED: (operations.PassageReleased,),
     EventType.ACCESS_MISMATCH: (exchanges.AccessMismatch,),
+    EventType.AUDIT_READ: (operations.AuditRead,),
+    EventType.EXPORT: (operations.Exported,),
     EventType.BODY_READ: (cases.CaseRead, operations.BodyRead, operations.PassageRead),
     EventType.ERASURE: (operations.Erased,),
     EventType.HOLD_SET: (operations.HoldSet,),

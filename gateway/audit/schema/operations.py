@@ -147,6 +147,24 @@ class PassageRead(Envelope, frozen=True, kw_only=True):
     reason: Annotated[str, about("why")]
 
 
+class AuditRead(Envelope, frozen=True, kw_only=True):
+    """Someone reads the audit trail; written before anything is shown."""
+
+    what: Annotated[str, about("kind of reading")]
+    via: Annotated[str, about("which way")]
+    filter: Annotated[dict[str, str], about("what was asked for, by condition")]
+    text: Annotated[Committed | None, about("a text that was looked for")] = None
+
+
+class Exported(Envelope, frozen=True, kw_only=True):
+    """Events leave as a file or a bundle; written before the first byte."""
+
+    form: Annotated[str, about("form of the file")]
+    via: Annotated[str, about("which way")]
+    bundle: Annotated[bool, about("whether proofs and the verifier go along")]
+    filter: Annotated[dict[str, str], about("what was asked for, by condition")]
+
+
 class BodyRead(Envelope, frozen=True, kw_only=True):
     """Someone opened a kept text of an exchange; written before it was shown."""
 
@@ -242,3 +260,5 @@ class LogStopped(Envelope, frozen=True, kw_only=True):
 
 class Heartbeat(Envelope, frozen=True, kw_only=True):
     """A node that has nothing else to say lives."""
+
+    idle_s: Annotated[Count, about("how long ago the event before it was written", unit="seconds")] = 0

@@ -1,19 +1,13 @@
 """`gateway audit break-glass`: two people accept a log that its last signed checkpoint does not fit."""
 
-import asyncio
 import re
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from gateway.audit.anchor import Rollback, break_glass
+from gateway.commands.audit.people import admins
 from gateway.domain.event import EventDraft
-from gateway.domain.principal import Principal
-from gateway.domain.sealing import MasterKey, Purpose
-from gateway.domain.text import Secret
-from gateway.identity.authenticator import KeyAuthenticator
-from gateway.identity.key_store import KeyStore
 from gateway.settings import Settings
 
 _PEOPLE: Final = 2
@@ -35,16 +29,9 @@ def break_glass_command(context: click.Context, *, people: tuple[str, ...], reas
     if not _REASON.fullmatch(reason):
         raise click.UsageError("a reason is a code of capitals, digits and underscores, such as RESTORED_BACKUP")
     from gateway.app import open_audit
-    from gateway.settings.folder import IDENTITY_FILE, MASTER_KEY_FILE
 
     settings: Settings = context.obj["settings"]
-    store = KeyStore.open(settings.data_dir / IDENTITY_FILE)
-    try:
-        master = MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE)
-        guard = KeyAuthenticator(store, master.derive(Purpose.PRINCIPAL_REF), lambda: datetime.now(UTC))
-        operators = [_operator(guard, user) for user in people]
-    finally:
-        store.close()
+    operators = [{"key": one.key_id, "ref": one.ref} for one in admins(settings, people)]
     broken: list[Rollback] = []
 
     def accept(rollback: Rollback) -> EventDraft:
@@ -57,11 +44,3 @@ def break_glass_command(context: click.Context, *, people: tuple[str, ...], reas
             "the log fits its last signed checkpoint, or was accepted before: no loss is recorded"
         )
     click.echo(f"recorded: the log is accepted although {broken[0].what}")
-
-
-def _operator(guard: KeyAuthenticator, user: str) -> dict[str, Any]:
-    typed = click.prompt(f"API key of {user}", hide_input=True, err=True)
-    principal: Principal | None = asyncio.run(guard.authenticate(Secret(typed.strip())))
-    if principal is None or principal.user != user or "admin" not in principal.roles:
-        raise click.ClickException(f"that is no valid API key of `{user}` with the role `admin`")
-    return {"key": principal.key_id, "ref": principal.ref}

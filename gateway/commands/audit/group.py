@@ -2,7 +2,9 @@
 
 import click
 
+from gateway.commands.audit.bodies import body, body_keys
 from gateway.commands.audit.break_glass import break_glass_command
+from gateway.commands.audit.erasure import erase, hold, retention
 from gateway.commands.audit.read import export, show
 from gateway.commands.audit.search import reindex, search, stats, timeline
 from gateway.commands.audit.verify import prove, verify
@@ -14,6 +16,11 @@ def audit() -> None:
 
 
 for _command in (
+    body,
+    body_keys,
+    erase,
+    hold,
+    retention,
     break_glass_command,
     export,
     prove,
