@@ -18,8 +18,8 @@ from gateway.domain.ports import Embedder
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
-    from gateway.cases import CaseStore
     from gateway.assembly.sources import SourceDesk
+    from gateway.cases import CaseStore
     from gateway.policy.bundle import Bundle
     from gateway.policy.conversations import ConversationResult
     from gateway.retrieval.ingest import Ingest

@@ -31,6 +31,7 @@ from gateway.cases import (
 )
 from gateway.cases.announce import BLIND_REVIEW, Audience
 from gateway.cases.review import JudgeEdit
+from gateway.cases.watch import QualityWatch
 from gateway.domain.ports import AuditLog
 from gateway.domain.sealing import MasterKey, Purpose
 from gateway.domain.text import Secret
@@ -123,6 +124,7 @@ def start_case_clock(
         parts.store,
         parts.transitions,
         courier,
+        QualityWatch(parts.store, audit, chosen.quality, clock=clock),
         tiers={name: Tier(queue.next, queue.next_sla_s) for name, queue in chosen.queues.items()},
         lock=lock,
         tick_s=chosen.tick_s,

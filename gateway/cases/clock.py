@@ -21,6 +21,7 @@ from gateway.cases.courier import Courier
 from gateway.cases.machine import CLOCK, Command, Refusal
 from gateway.cases.store import CaseStore
 from gateway.cases.transitions import Transitions
+from gateway.cases.watch import QualityWatch
 from gateway.domain.errors import GatewayError, RequestError
 
 _log = structlog.get_logger("gateway.cases")
@@ -69,6 +70,7 @@ class CaseClock:
         store: CaseStore,
         transitions: Transitions,
         courier: Courier,
+        watch: QualityWatch,
         *,
         tiers: Mapping[str, Tier],
         lock: ClockLock,
@@ -78,6 +80,7 @@ class CaseClock:
         self._store = store
         self._transitions = transitions
         self._courier = courier
+        self._watch = watch
         self._tiers = tiers
         self._lock = lock
         self._tick_s = tick_s
@@ -96,13 +99,15 @@ class CaseClock:
                 await self._task
 
     async def tick(self) -> None:
-        """Move every case that is due, once, and carry the announcements that are due. Raises `GuardUnavailable`."""
+        """Move every case that is due, once, and carry the announcements that are due, and look at
+        the review. Raises `GuardUnavailable`."""
         for case in await self._store.due(self._clock()):
             command = self._command(case)
             if command is not None:
                 with suppress(RequestError):  # a person was faster
                     await self._transitions.move(case, command, CLOCK)
         await self._courier.carry_due()
+        await self._watch.look()
 
     def _command(self, case: Case) -> Command | None:
         tier = self._tiers.get(case.queue, Tier("", 0))

@@ -3,11 +3,10 @@
 import asyncio
 import os
 import re
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import click
 import msgspec
@@ -16,14 +15,12 @@ from rich.table import Table
 
 from gateway.cases.case import REASON, REVIEWER, UNDECIDED, Case, CaseContent, CaseState, Operator
 from gateway.cases.machine import Actor, Approve, Claim, Command, Refuse, Release
-from gateway.cases.store import SqliteCaseStore
 from gateway.cases.terms import person_of
 from gateway.cases.transitions import Transitions
+from gateway.commands.case_quality import capacity, post_reviews, quality, seed
+from gateway.commands.case_store import RecordedAudit, binding_key, groups_of, opened_cases
 from gateway.commands.timeline import printable
-from gateway.domain.errors import GatewayError
-from gateway.domain.event import EventDraft, EventType, Receipt
-from gateway.domain.sealing import MasterKey, Purpose
-from gateway.settings.folder import CASES_FILE, MASTER_KEY_FILE
+from gateway.domain.event import EventDraft, EventType
 
 _OPERATOR: Final = Operator()
 _NAME: Final = re.compile(r"[\w.@-]{1,200}")
@@ -66,8 +63,8 @@ def list_cases(
 ) -> None:
     """List cases, the earliest due first."""
     wanted = frozenset(map(CaseState, states)) or UNDECIDED
-    with _store(context, data_dir) as store:
-        found = _run(store.list_cases(_OPERATOR, tenant=tenant, queue=queue, states=wanted, limit=limit))
+    with opened_cases(context, data_dir) as store:
+        found = asyncio.run(store.list_cases(_OPERATOR, tenant=tenant, queue=queue, states=wanted, limit=limit))
     if form == "json":
         click.echo(msgspec.json.encode(found))
         return
@@ -93,29 +90,19 @@ def show(context: click.Context, *, case_id: str, reveal: bool, reason: str, dat
         raise click.UsageError(
             "`--reveal` opens sealed content: give `--reason`, a code, a ticket or a few plain words"
         )
-    with _store(context, data_dir) as store:
-        case = _run(store.get(case_id, _OPERATOR))
+    with opened_cases(context, data_dir) as store:
+        case = asyncio.run(store.get(case_id, _OPERATOR))
         if case is None:
             raise click.ClickException(f"there is no case `{case_id}`: see `gateway cases list`")
         content = None
         if reveal:
             record: Callable[[EventDraft], object] = context.obj["record"]
             record(_read_event(case, reason))  # before the content is opened; what cannot be recorded stays closed
-            content = _run(store.content(case_id, _OPERATOR))
+            content = asyncio.run(store.content(case_id, _OPERATOR))
     if form == "json":
         click.echo(msgspec.json.encode({"case": case, "content": content}))
     else:
         _print(case, content, revealed=reveal)
-
-
-class _RecordedAudit:
-    """The audit log of a command (port `AuditLog`): opened for each event, so that the gateway may run meanwhile."""
-
-    def __init__(self, record: Callable[[EventDraft], Receipt]) -> None:
-        self._record = record
-
-    async def append(self, draft: EventDraft) -> Receipt:
-        return await asyncio.to_thread(self._record, draft)
 
 
 def _act(context: click.Context, case_id: str, command: Command, reviewer: str, data_dir: Path | None) -> None:
@@ -125,22 +112,23 @@ def _act(context: click.Context, case_id: str, command: Command, reviewer: str, 
     reason = getattr(command, "reason", None)
     if reason is not None and not REASON.fullmatch(reason):
         raise click.UsageError("`--reason` is a code, a ticket or a few plain words")
-    with _store(context, data_dir) as store:
-        case = _run(store.get(case_id, _OPERATOR))
+    with opened_cases(context, data_dir) as store:
+        case = asyncio.run(store.get(case_id, _OPERATOR))
         if case is None:
             raise click.ClickException(f"there is no case `{case_id}`: see `gateway cases list`")
         transitions = Transitions(
             store,
-            _RecordedAudit(context.obj["record"]),
+            RecordedAudit(context.obj["record"]),
             clock=lambda: datetime.now(UTC),
             announce=context.obj["announce"],
         )
-        folder: Path = context.obj["settings"].data_dir if data_dir is None else data_dir
-        key = MasterKey.load_or_create(folder / MASTER_KEY_FILE).derive(Purpose.CASE_BINDING)
         actor = Actor(
-            person=person_of(case.tenant, reviewer, key), ref=f"os:{os.getuid()}", roles=frozenset({REVIEWER})
+            person=person_of(case.tenant, reviewer, binding_key(context, data_dir)),
+            ref=f"os:{os.getuid()}",
+            roles=frozenset({REVIEWER}),
+            groups=groups_of(context, data_dir, case.tenant, reviewer),
         )
-        moved = _run(transitions.move(case, command, actor))
+        moved = asyncio.run(transitions.move(case, command, actor))
     click.echo(f"{moved.id} is {moved.state.value}")
 
 
@@ -221,21 +209,5 @@ def _print(case: Case, content: CaseContent | None, *, revealed: bool) -> None:
             console.print(printable(line))
 
 
-@contextmanager
-def _store(context: click.Context, data_dir: Path | None) -> Iterator[SqliteCaseStore]:
-    folder: Path = context.obj["settings"].data_dir if data_dir is None else data_dir
-    try:
-        if not (folder / CASES_FILE).is_file():
-            raise click.ClickException(f"`{folder}` holds no cases: nothing was escalated, or name another --data-dir")
-        key = MasterKey.load_or_create(folder / MASTER_KEY_FILE).derive(Purpose.CASE_CONTENT)
-        store = SqliteCaseStore.open(folder / CASES_FILE, key=key)
-        try:
-            yield store
-        finally:
-            store.close()
-    except GatewayError as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
+for _command in (seed, quality, capacity, post_reviews):
+    cases.add_command(_command)
