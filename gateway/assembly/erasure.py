@@ -10,7 +10,7 @@ from gateway.audit.holds import Append, Person
 from gateway.audit.retention import Retention
 from gateway.audit.traces import apps_of
 from gateway.audit.wrapping import Wrappers
-from gateway.cases import CaseStore, SqliteCaseStore
+from gateway.cases import CaseStore
 from gateway.cases.terms import person_of
 from gateway.domain.ports import AuditLog
 from gateway.domain.principal import Principal
@@ -22,7 +22,6 @@ from gateway.settings.folder import (
     AUDIT_FILE,
     BODIES_FILE,
     BODY_KEYS_FILE,
-    CASES_FILE,
     HOLDS_FILE,
     IDENTITY_FILE,
     MASTER_KEY_FILE,
@@ -43,13 +42,6 @@ class CasePlace:
         return Acknowledgement(
             place=self.name, status=status, count=done.cases, reason="" if done.clean else "log_in_use"
         )
-
-
-def case_place(settings: Settings) -> tuple[CasePlace, CaseStore]:
-    """The place, and the store that the caller closes. Raises `GuardUnavailable`."""
-    key = _master(settings).derive(Purpose.CASE_CONTENT)
-    store = SqliteCaseStore.open(settings.data_dir / CASES_FILE, key=key)
-    return CasePlace(store), store
 
 
 def person(settings: Settings, principal: Principal) -> Person:

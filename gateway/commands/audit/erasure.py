@@ -41,17 +41,22 @@ def erase(context: click.Context, *, tenant: str, subject: str, user: str, app: 
     """
     if bool(subject) == bool(user):
         raise click.UsageError("name the caller by `--subject` or by `--user`")
-    from gateway.assembly.erasure import case_place, eraser, owners_of
+    from gateway.assembly.erasure import CasePlace, eraser, owners_of
 
     settings: Settings = context.obj["settings"]
     owners = owners_of(settings, tenant, user, app) if user else [KeyOwner(tenant, app, subject)]
     if not owners:
         raise click.ClickException(f"no app of the tenant `{tenant}` is known: name one with `--app`")
-    place, store = case_place(settings)
+    store = context.obj["open_cases"]()
     try:
         with _log(settings) as log:
             made = eraser(
-                settings, context.obj["body_wrappers"], log.append, places=[place], clock=_now, ids=_random_id
+                settings,
+                context.obj["body_wrappers"],
+                log.append,
+                places=[CasePlace(store)],
+                clock=_now,
+                ids=_random_id,
             )
             reports = asyncio.run(_erase_all(made, owners, reason, user))
     except RequestError as error:
