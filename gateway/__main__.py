@@ -155,6 +155,15 @@ def cli(context: click.Context, *, config: str) -> None:
 
         return lambda bundle: converse(bundle, context.obj["settings"].inspection)
 
+    def versions() -> "Callable[[Bundle], dict[str, str]]":
+        from gateway.detectors import build_detectors
+
+        def of(bundle: "Bundle") -> dict[str, str]:
+            built = build_detectors(bundle, context.obj["settings"].inspection, context.obj["embedder"])
+            return {detector.name: detector.version for detector in built}
+
+        return of
+
     makers: dict[str, Callable[[], Any]] = {
         "announce": announce,
         "open_cases": open_cases,
@@ -171,6 +180,7 @@ def cli(context: click.Context, *, config: str) -> None:
         "reading": reading,
         "parser": parser,
         "on_ingested": on_ingested,
+        "versions": versions,
     }
     context.obj = _Context(config, makers)
 

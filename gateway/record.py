@@ -73,7 +73,7 @@ def settled(
         "answer": [_phase(verdict, {}, {}) for verdict in verdicts],
         "signals": [
             _signals(text.evidence.values, text.evidence.runs)
-            | {"rules": [_outcome(outcome) for verdict in text.verdicts[-1:] for outcome in verdict.outcomes]}
+            | ({"rules": [_outcome(outcome) for outcome in text.verdicts[-1].outcomes]} if text.verdicts else {})
             for text in texts
         ],
         "calls": _calls(exchange),

@@ -2,15 +2,15 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 
 from gateway.conversing import converse
-from gateway.detectors import build_detectors, growth_index, installed_kinds, installed_signals
-from gateway.domain.errors import ConfigurationError, GatewayError
-from gateway.domain.ports import AuditLog, Detector, Embedder
+from gateway.detectors import build_detectors, growth_index, installed_kinds, installed_signals, unchanged
+from gateway.domain.errors import ConfigurationError
+from gateway.domain.ports import AuditLog, Embedder
 from gateway.exchange import Candidate, Rulebook
 from gateway.inspection.inspector import Inspector
 from gateway.inspection.kept_scans import KeptScans
@@ -72,7 +72,7 @@ class PolicyWorkshop:
             edition.files,
             signals=installed_signals(self._settings.inspection),
             kinds=installed_kinds(),
-            levels=_levels(self._settings),
+            levels=levels_of(self._settings),
             now=self._now(),
         )
 
@@ -84,8 +84,9 @@ class PolicyWorkshop:
             approved_by = check_signatures(reading.edition, bundle, self._signers) if self._signers else ()
             if self._settings.policy.selftest != "off":
                 check_trials(bundle, now=self._now())
-            rulebook = self._rulebook(bundle, current.rulebook if current else None)
-        candidate, error = self._candidate(reading.candidate, rulebook, current.rulebook if current else None)
+            rulebook = self._rulebook(bundle, current)
+        earlier = current.rulebook.candidate if current else None
+        candidate, error = self._candidate(reading.candidate, rulebook, bundle, earlier)
         return Prepared(
             reading=reading,
             bundle=bundle,
@@ -95,9 +96,10 @@ class PolicyWorkshop:
             candidate_error=error,
         )
 
-    def _rulebook(self, bundle: Bundle, current: Rulebook | None) -> Rulebook:
+    def _rulebook(self, bundle: Bundle, current: Prepared[Rulebook] | None) -> Rulebook:
         inspection = self._settings.inspection
-        known = _detectors(current)
+        before = _inspector(current.rulebook).detectors if current else {}
+        known = unchanged(before, current.bundle, bundle) if current else {}
         detectors = build_detectors(bundle, inspection, lambda: self._embedder, known=known)
         if self._settings.policy.selftest == "conversations":
             check_conversations(converse(bundle, inspection, detectors))
@@ -111,25 +113,26 @@ class PolicyWorkshop:
                 kept=self._kept,
             )
         else:
-            inspector = _inspector(current).with_detectors(detectors)
-        return Rulebook(policy=bundle, inspector=inspector, growth=growth_index(bundle, detectors))
+            inspector = _inspector(current.rulebook).with_detectors(detectors)
+        same = current is not None and inspector.detectors == before
+        growth = growth_index(bundle, detectors, current.rulebook.growth if current and same else None)
+        return Rulebook(policy=bundle, inspector=inspector, growth=growth)
 
     def _candidate(
-        self, edition: Edition | None, rulebook: Rulebook, current: Rulebook | None
+        self, edition: Edition | None, rulebook: Rulebook, in_force: Bundle, earlier: Candidate | None
     ) -> tuple[Candidate | None, str]:
         """The candidate, or why there is none: whatever is wrong with it harms nobody."""
         if edition is None:
             return None, ""
-        in_force = _detectors(rulebook)
-        earlier = current.candidate.inspector if current and current.candidate else None
-        known = {**(earlier.detectors if isinstance(earlier, Inspector) else {}), **in_force}
+        shared = _inspector(rulebook).detectors
         try:
             bundle = self.compile(edition)
+            known = {**_known(earlier, bundle), **unchanged(shared, in_force, bundle)}
             detectors = build_detectors(bundle, self._settings.inspection, lambda: self._embedder, known=known)
             inspector = _inspector(rulebook).with_detectors(detectors)
-        except GatewayError as error:
+        except Exception as error:  # noqa: BLE001 -- as promised
             return None, place_of(error)
-        own = frozenset(one.name for one in detectors if in_force.get(one.name) is not one)
+        own = frozenset(one.name for one in detectors if shared.get(one.name) is not one)
         timeout_s = self._settings.policy.candidate_timeout_s
         return Candidate(policy=bundle, inspector=inspector, own=own, timeout_s=timeout_s), ""
 
@@ -151,7 +154,7 @@ async def open_policies(
     return rollout
 
 
-def _levels(settings: Settings) -> dict[str, Levels]:
+def levels_of(settings: Settings) -> dict[str, Levels]:
     """How strict each app is, where it is not as strict as can be."""
     levels = {name: Levels(enforce=app.enforce_level, observe=app.observe_level) for name, app in settings.apps.items()}
     return {name: one for name, one in levels.items() if one != ALL_LEVELS}
@@ -162,8 +165,11 @@ def _inspector(rulebook: Rulebook) -> Inspector:
     return rulebook.inspector
 
 
-def _detectors(rulebook: Rulebook | None) -> Mapping[str, Detector]:
-    return _inspector(rulebook).detectors if rulebook is not None else {}
+def _known(candidate: Candidate | None, bundle: Bundle) -> dict[str, Detector]:
+    """What an earlier candidate has that another can take over: a model of its own is loaded once."""
+    if candidate is None or not isinstance(candidate.inspector, Inspector) or not isinstance(candidate.policy, Bundle):
+        return {}
+    return unchanged(candidate.inspector.detectors, candidate.policy, bundle)
 
 
 def _close(rulebook: Rulebook) -> None:

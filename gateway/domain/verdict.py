@@ -18,12 +18,14 @@ class Evidence(Struct, frozen=True, kw_only=True):
     `request.tools` (kinds), `request.unscanned` (kinds: `image`, `audio`, `file`), `passage.doc`,
     `passage.access`, `passage.classification`, `tool.name`, `retrieval.status`, `retrieval.passages` (count).
     `values` and `runs` are those of the `Inspection`. A detector that `runs` does not name was not run.
+    `shares` says of canary rules, by id, whether they are enforced here; of others the caller decides, as always.
     """
 
     phase: Phase
     fields: Mapping[str, FieldValue]
     values: Mapping[Provenance, Mapping[str, SignalValue]] = {}
     runs: Mapping[str, DetectorRun] = {}
+    shares: Mapping[str, bool] = {}
 
 
 class RuleOutcome(Struct, frozen=True, kw_only=True):

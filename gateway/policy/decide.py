@@ -49,7 +49,7 @@ def decide(evidence: Evidence, *, view: View, policy: str, now: dt.datetime) -> 
     for index in sorted(candidates):
         rule = view.rules[index]
         sight = Sight(merge(rule.provenances), evidence.fields, failed)
-        found = _judge(rule, sight, now, observed=index in view.observed)
+        found = _judge(rule, sight, now, None if index in view.observed else evidence.shares)
         if found is not None:
             judged.append(found)
     points = sum(
@@ -71,12 +71,12 @@ def decide(evidence: Evidence, *, view: View, policy: str, now: dt.datetime) -> 
     )
 
 
-def _judge(rule: CompiledRule, sight: Sight, now: dt.datetime, *, observed: bool) -> Judged | None:
-    """How one rule ends; `None` for not matched."""
+def _judge(rule: CompiledRule, sight: Sight, now: dt.datetime, shares: Mapping[str, bool] | None) -> Judged | None:
+    """How one rule ends; `None` for not matched. Without `shares` the rule is only observed."""
     truth = rule.test(sight)
     if truth == FALSE:
         return None
-    mode = RuleMode.SHADOW if observed else _mode(rule, sight.fields)
+    mode = RuleMode.SHADOW if shares is None else _mode(rule, sight.fields, shares)
     exception = next((one.id for one in rule.exceptions if one.lifts(sight.fields, now)), "")
     seen = True
     if truth == TRUE:
@@ -125,10 +125,13 @@ def older(version: str, minimum: str) -> bool:
     return not have or have + [0] * (width - len(have)) < need + [0] * (width - len(need))
 
 
-def _mode(rule: CompiledRule, fields: Mapping[str, FieldValue]) -> RuleMode:
+def _mode(rule: CompiledRule, fields: Mapping[str, FieldValue], shares: Mapping[str, bool]) -> RuleMode:
     """A canary is enforced for its share and shadow for the rest: the same caller always falls alike."""
     if rule.share is None:
         return rule.mode
+    known = shares.get(rule.id)
+    if known is not None:
+        return RuleMode.CANARY if known else RuleMode.SHADOW
     names = {"tenant": ("principal.tenant",), "app": ("principal.tenant", "principal.app")}.get(
         rule.share.by, ("principal.tenant", "principal.app", "principal.user")
     )

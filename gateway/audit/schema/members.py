@@ -80,8 +80,9 @@ class Signals(Part, frozen=True, kw_only=True):
         about("values that differ from their defaults, by provenance of the text and name of the signal"),
     ]
     rules: Annotated[
-        list["Rule"], about("of a text of the answer: its rules that matched, failed or were not run")
-    ] = []
+        list["Rule"] | None,
+        about("of a text of the answer: its rules that matched, failed or were not run; null for one not judged"),
+    ] = None
 
 
 class Run(Part, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from gateway.commands.policy.reports import FORMATS, Case, render
 from gateway.domain.errors import ConfigurationError, Fault, FaultsFound
 from gateway.domain.vocabulary import SignalType
 from gateway.policy.bundle import Bundle
+from gateway.policy.compiled import Levels
 from gateway.policy.load import load_bundle
 
 WRONG: Final = 1
@@ -36,14 +37,16 @@ report_option = click.option(
 )
 
 
-def load(context: click.Context, paths: Sequence[Path], now: datetime) -> Bundle:
+def load(
+    context: click.Context, paths: Sequence[Path], now: datetime, *, levels: Mapping[str, Levels] | None = None
+) -> Bundle:
     """The bundle of the files at `paths`. Raises `FaultsFound`; ends the command if the tool cannot run."""
     options: Mapping[str, Any] = context.obj
     signals: Mapping[str, SignalType] = options["signals"]
     kinds: Mapping[str, Iterable[str]] = options.get("kinds", {})
     chosen = existing(paths)
     try:
-        return load_bundle(chosen, signals=signals, kinds=kinds, now=now)
+        return load_bundle(chosen, signals=signals, kinds=kinds, now=now, levels=levels)
     except FaultsFound:
         raise
     except ConfigurationError as error:
@@ -59,10 +62,17 @@ def existing(paths: Sequence[Path]) -> tuple[Path, ...]:
     return chosen
 
 
-def sound(context: click.Context, paths: Sequence[Path], now: datetime, form: str = "text") -> Bundle:
+def sound(
+    context: click.Context,
+    paths: Sequence[Path],
+    now: datetime,
+    form: str = "text",
+    *,
+    levels: Mapping[str, Levels] | None = None,
+) -> Bundle:
     """Like `load`, but faults are reported and end the command."""
     try:
-        return load(context, paths, now)
+        return load(context, paths, now, levels=levels)
     except FaultsFound as found:
         report_faults(found.faults, form)
 

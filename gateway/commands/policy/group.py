@@ -8,6 +8,7 @@ from gateway.commands.policy.compare import diff_command, prove_command
 from gateway.commands.policy.explain import explain_command, schema_command
 from gateway.commands.policy.layout import fmt_command
 from gateway.commands.policy.new import new_command
+from gateway.commands.policy.replay import replay_command
 from gateway.commands.policy.signatures import sign_command, verify_command
 
 
@@ -28,6 +29,7 @@ for _command in (
     schema_command,
     diff_command,
     prove_command,
+    replay_command,
     bench_command,
     sign_command,
     verify_command,
