@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.conversing import converse
 from gateway.detectors import build_detectors, growth_index, installed_kinds, installed_signals, unchanged
 from gateway.domain.errors import ConfigurationError
-from gateway.domain.ports import AuditLog, Embedder
+from gateway.domain.ports import AuditLog, Detector, Embedder
 from gateway.exchange import Candidate, Rulebook
 from gateway.inspection.inspector import Inspector
 from gateway.inspection.kept_scans import KeptScans
@@ -72,7 +72,7 @@ class PolicyWorkshop:
             edition.files,
             signals=installed_signals(self._settings.inspection),
             kinds=installed_kinds(),
-            levels=levels_of(self._settings),
+            levels=_levels(self._settings),
             now=self._now(),
         )
 
@@ -154,7 +154,7 @@ async def open_policies(
     return rollout
 
 
-def levels_of(settings: Settings) -> dict[str, Levels]:
+def _levels(settings: Settings) -> dict[str, Levels]:
     """How strict each app is, where it is not as strict as can be."""
     levels = {name: Levels(enforce=app.enforce_level, observe=app.observe_level) for name, app in settings.apps.items()}
     return {name: one for name, one in levels.items() if one != ALL_LEVELS}

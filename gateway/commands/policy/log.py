@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import click
 
-from gateway.assembly.policies import levels_of
 from gateway.audit.read import AuditReader, Filter
 from gateway.commands.policy.common import cannot_run
 from gateway.domain.errors import AuditUnavailable, ConfigurationError
-from gateway.policy.compiled import Levels
+from gateway.policy.compiled import ALL_LEVELS, Levels
 from gateway.policy.recorded import moment
 from gateway.settings.folder import AUDIT_FILE
 
@@ -57,7 +56,9 @@ def events_of(context: click.Context, log: Path | None, bundle: Path | None, wan
 def levels_in(context: click.Context) -> dict[str, Levels]:
     """How strict the settings make each app; every app as strict as can be where no settings are."""
     settings = context.obj.get("settings")
-    return {} if settings is None else levels_of(settings)
+    apps = {} if settings is None else settings.apps
+    levels = {name: Levels(enforce=app.enforce_level, observe=app.observe_level) for name, app in apps.items()}
+    return {name: one for name, one in levels.items() if one != ALL_LEVELS}
 
 
 def _log_file(context: click.Context, log: Path | None) -> Path:
