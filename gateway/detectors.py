@@ -36,7 +36,6 @@ _FIXED: Final = (
     ExfiltrationDetector,
     DisclosureDetector,
 )
-_OF_POLICIES: Final = frozenset({"patterns", "lists", "topics"})
 
 
 def installed_signals(settings: InspectionSettings) -> dict[str, SignalType]:
@@ -74,8 +73,8 @@ def build_detectors(
     """The detectors that the bundle's rules need in some of the phases. Loads models: seconds for names, a fraction
     for embeddings.
 
-    `known` are detectors that were built with the same settings, by name: those that do not depend on policies are
-    taken over as they are, and so are those of equal patterns, lists and topics.
+    `known` are detectors that were built with the same settings and would be the same for this bundle, by name
+    (`unchanged`): they are taken over.
     """
     known = known or {}
     needed = frozenset[str]().union(*(rule.detectors for rule in bundle.rules if rule.phases & phases))
@@ -93,7 +92,7 @@ def build_detectors(
         "lists": lambda: ListDetector(bundle.lists),
         "topics": lambda: TopicDetector(bundle.topics, embedder()),
     }
-    detectors = [_taken_over(known.get(name), make) for name, make in makers.items() if name in needed]
+    detectors = [known.get(name) or make() for name, make in makers.items() if name in needed]
     for entry in settings.guardrails:
         name, _, target = entry.partition("=")
         if name in makers:
@@ -103,21 +102,21 @@ def build_detectors(
     return detectors
 
 
-def _taken_over(known: Detector | None, make: Callable[[], Detector]) -> Detector:
-    """The known detector where a new one would see the same. What depends on policies is cheap to make, and its
-    version tells whether it differs."""
-    if known is None:
-        return make()
-    if known.name not in _OF_POLICIES:
-        return known
-    made = make()
-    return known if made.version == known.version else made
+def unchanged(detectors: Mapping[str, Detector], old: Bundle, new: Bundle) -> dict[str, Detector]:
+    """Those of a bundle's detectors that would be the same for another bundle, by name."""
+    of_policies = {
+        "patterns": old.patterns == new.patterns,
+        "lists": old.lists == new.lists,
+        "topics": old.topics == new.topics,
+    }
+    return {name: one for name, one in detectors.items() if of_policies.get(name, True)}
 
 
-def growth_index(bundle: Bundle, detectors: Sequence[Detector]) -> GrowthIndex:
+def growth_index(bundle: Bundle, detectors: Sequence[Detector], known: GrowthIndex | None = None) -> GrowthIndex:
     """How answers are cut for each set of these detectors. That of all answer rules, which most callers have, is
-    made now, since a thousand patterns take half a second: the first request does not wait for it."""
-    index = GrowthIndex(
+    made now, since a thousand patterns take a second: the first request does not wait for it. `known` is the index
+    of the same detectors, where there is one."""
+    index = known or GrowthIndex(
         {
             detector.name: getattr(detector, "growing", None) if detector.placement is Placement.INLINE else None
             for detector in detectors
