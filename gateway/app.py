@@ -17,7 +17,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import ASGIApp, LifeSpanScope, Receive, Scope, Send
 from msgspec import Struct, structs
 
-from gateway.assembly.audit import follow_audit
+from gateway.assembly.audit import audit_wire, follow_audit
 from gateway.assembly.bodies import keeping_log
 from gateway.assembly.cases import build_announcer, build_cases, build_review, open_case_store, start_case_clock
 from gateway.assembly.console import ConsoleNeeds, build_console
@@ -36,6 +36,7 @@ from gateway.domain.ports import Admission, Embedder
 from gateway.domain.principal import Principal
 from gateway.domain.sealing import MasterKey, Purpose
 from gateway.domain.text import Secret
+from gateway.edge.audit import AuditWire
 from gateway.edge.cases import CasesWire
 from gateway.edge.door import Door
 from gateway.edge.errors import http_exception_reply
@@ -76,6 +77,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     feedback: FeedbackWire
     health: HealthWire
     openapi: OpenApiWire
+    trail: AuditWire
     metrics: MetricsWire
     console: ASGIApp | None
     closing: AsyncExitStack
@@ -161,6 +163,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         feedback=FeedbackWire(door, audit, _asked(data / AUDIT_FILE)),
         health=HealthWire(lambda: Health(audit=log.healthy, policy=policies.state())),
         openapi=OpenApiWire(door),
+        trail=audit_wire(settings, door, audit, master, clock=utc_now),
         metrics=metering.wire(
             door, data, audit=log, policy=policies.state, cases=cases.store, name=log.boot, closing=closing
         ),
@@ -246,6 +249,7 @@ def _routes() -> list[ASGIRouteHandler]:
         route("/v1/embeddings", lambda gateway: gateway.openai.embeddings),
         route("/v1/models", lambda gateway: gateway.openai.models, is_mount=True),
         route("/v1/gateway/cases", lambda gateway: gateway.cases.cases, is_mount=True),
+        route("/v1/gateway/audit", lambda gateway: gateway.trail.trail, is_mount=True),
         route("/v1/gateway/feedback", lambda gateway: gateway.feedback.feedback),
         route("/metrics", lambda gateway: gateway.metrics.metrics),
         route("/openapi.json", lambda gateway: gateway.openapi.document),

@@ -41,14 +41,26 @@ class Raw(Struct, frozen=True, kw_only=True):
         return f"Raw({len(self.content)} bytes)"
 
 
+class Download(Protocol):
+    """A file on its way out, `size` bytes long. `close` is called exactly once, however far `chunks` got."""
+
+    media_type: str
+    size: int
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+    async def close(self) -> None: ...
+
+
 class Reply(Struct, frozen=True, kw_only=True):
-    """An HTTP answer before it is bytes: one of `body`, `stream` and `raw` is set."""
+    """An HTTP answer before it is bytes: one of `body`, `stream`, `raw` and `download` is set."""
 
     status: int = 200
     headers: dict[str, str]
     body: Body | None = None
     stream: StreamedReply | None = None
     raw: Raw | None = None
+    download: Download | None = None
 
     def __repr__(self) -> str:
         return f"Reply({self.status})"

@@ -1,5 +1,6 @@
 """Wires what reads the audit log while the gateway runs: index, sinks, signs of life, and the routes for auditors."""
 
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -7,10 +8,17 @@ from pathlib import Path
 
 import structlog
 
+from gateway.audit.anchoring import Trust
 from gateway.audit.background import Background, Makes
 from gateway.audit.heartbeat import Heartbeat
+from gateway.audit.key_file import verifier_keys
 from gateway.audit.search_follower import IndexFollower
+from gateway.audit.text_tag import TextTags
 from gateway.domain.ports import AuditLog
+from gateway.domain.sealing import MasterKey, Purpose
+from gateway.edge.apart import Apart
+from gateway.edge.audit import AuditNeeds, AuditWire
+from gateway.edge.door import Door
 from gateway.settings import Settings
 from gateway.settings.folder import AUDIT_FILE, AUDIT_LOCK
 
@@ -32,6 +40,32 @@ def follow_audit(
     heartbeat = Heartbeat(log, audit, every_s=settings.trail.heartbeat_s, clock=clock, warn=_warn)
     heartbeat.start()
     closing.push_async_callback(heartbeat.stop)
+
+
+def audit_wire(
+    settings: Settings, door: Door, audit: AuditLog, master: MasterKey, *, clock: Callable[[], datetime]
+) -> AuditWire:
+    """The routes for auditors. Raises `ConfigurationError` for a key of the settings that is none."""
+    log = settings.data_dir / AUDIT_FILE
+    configured = settings.audit
+    log_keys = verifier_keys(filter(None, [configured.checkpoint_key]))
+    witnesses = verifier_keys(configured.witness_keys)
+    apart = Apart(
+        log,
+        trust=Trust(log_keys=log_keys, witness_keys=witnesses),
+        keys=witnesses,
+        most_events=settings.trail.export_max_events,
+        monotonic=time.monotonic,
+    )
+    needs = AuditNeeds(
+        log=log,
+        audit=audit,
+        tags=TextTags(master.derive(Purpose.TEXT_TAG)),
+        apart=apart,
+        operators=frozenset(settings.trail.operators),
+        clock=clock,
+    )
+    return AuditWire(door, needs)
 
 
 def _parts(settings: Settings, log: Path) -> list[Makes]:

@@ -1,11 +1,12 @@
-"""Files that hold a signing key: readable by their owner alone."""
+"""Files that hold a signing key, readable by their owner alone, and keys of verifiers."""
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from gateway.audit.note import KeyType, NoteError, SigningKey
+from gateway.audit.note import KeyType, NoteError, SigningKey, VerifierKey
 from gateway.domain.errors import ConfigurationError
 
 _SEED_BYTES: Final = 32
@@ -51,3 +52,14 @@ def load_key(path: Path, key_type: KeyType) -> SigningKey:
             f"the key file `{path}` holds a key for another purpose: {key_type.name.lower()} is asked"
         )
     return key
+
+
+def verifier_keys(texts: Iterable[str]) -> tuple[VerifierKey, ...]:
+    """Verifier keys, each given as such or as the name of a file that holds it. Raises `ConfigurationError`."""
+    keys = []
+    for text in texts:
+        try:
+            keys.append(VerifierKey.parse(text if "+" in text else Path(text).read_text(encoding="utf-8")))
+        except (OSError, NoteError, UnicodeDecodeError):
+            raise ConfigurationError(f"`{text[:80]}` is neither a verifier key nor a file that holds one") from None
+    return tuple(keys)

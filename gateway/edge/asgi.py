@@ -14,7 +14,7 @@ from litestar.types import Receive, Scope, Send
 
 from gateway.domain.errors import GuardUnavailable, RequestError
 from gateway.domain.text import Secret
-from gateway.reply import StreamedReply
+from gateway.reply import Download, StreamedReply
 from gateway.wire.body import encode_body
 
 PULSE_S: Final = 10.0
@@ -91,6 +91,19 @@ async def send_raw(send: Send, status: int, headers: Mapping[str, str], payload:
     fixed = (b"content-type", content_type.encode("latin-1")), (b"content-length", str(len(payload)).encode())
     await send(_start(status, headers, *fixed))
     await send({"type": "http.response.body", "body": payload, "more_body": False})
+
+
+async def send_download(send: Send, status: int, headers: Mapping[str, str], download: Download) -> None:
+    """A file, part by part. A client that leaves, or a part that cannot be read, ends the connection early: what has
+    come is shorter than its declared length."""
+    try:
+        fixed = (b"content-type", download.media_type.encode()), (b"content-length", str(download.size).encode())
+        await send(_start(status, headers, *fixed))
+        async for part in download.chunks():
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send(_END)
+    finally:
+        await asyncio.shield(download.close())
 
 
 async def send_stream(

@@ -32,6 +32,7 @@ from gateway.edge.asgi import (
     credential,
     header,
     read_body,
+    send_download,
     send_json,
     send_raw,
     send_stream,
@@ -170,6 +171,8 @@ class Door:
     async def _send(self, send: Send, reply: Reply, exchange: str) -> None:
         if reply.stream is not None:
             await send_stream(send, reply.headers, reply.stream, lambda error: _logged_reply(error, exchange).body)
+        elif reply.download is not None:
+            await send_download(send, reply.status, reply.headers, reply.download)
         elif reply.raw is not None:
             await send_raw(send, reply.status, reply.headers, reply.raw.content, reply.raw.content_type)
         else:

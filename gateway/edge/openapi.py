@@ -10,6 +10,7 @@ from litestar.types import Receive, Scope, Send
 from gateway import __version__
 from gateway.domain.model import Body
 from gateway.edge.door import Door, Entry
+from gateway.edge.openapi_audit import AUDIT_SCHEMAS, audit_paths
 from gateway.edge.openapi_cases import RESUMES, SCHEMAS, case_paths
 from gateway.reply import Reply
 from gateway.wire.chat import COUNTS, NUMBERS, ROLES
@@ -208,6 +209,7 @@ def openapi_document() -> Body:
             "/v1/models": {"get": _operation("Models open to this key", _ref("List"))},
             "/v1/models/{name}": {"get": {**_operation("One model", _ref("Model")), "parameters": [name]}},
             **case_paths(_operation, _ref),
+            **audit_paths(_operation, _ref),
             "/metrics": {"get": metrics},
             "/openapi.json": {"get": _operation("This document", {"type": "object"})},
             "/health/live": {"get": {**_operation("The process answers", _ref("Health")), "security": []}},
@@ -224,6 +226,7 @@ def openapi_document() -> Body:
                 "List": _LIST,
                 "Model": _MODEL,
                 **SCHEMAS,
+                **AUDIT_SCHEMAS,
                 "Health": _HEALTH,
                 "Gateway": _GATEWAY,
                 "Error": _ERROR,

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from gateway.audit.note import NoteError, VerifierKey
 from gateway.audit.read import Event, Filter
 from gateway.audit.verify import COULD_NOT_RUN
 from gateway.domain.errors import AuditUnavailable, ConfigurationError
@@ -96,17 +95,6 @@ def filter_of(
         first=from_seq,
         last=to_seq,
     )
-
-
-def verifier_keys(texts: tuple[str, ...]) -> tuple[VerifierKey, ...]:
-    """Verifier keys, each given as such or as the name of a file that holds it."""
-    keys = []
-    for text in texts:
-        try:
-            keys.append(VerifierKey.parse(text if "+" in text else Path(text).read_text(encoding="utf-8")))
-        except (OSError, NoteError, UnicodeDecodeError):
-            raise ConfigurationError(f"`{text[:80]}` is neither a verifier key nor a file that holds one") from None
-    return tuple(keys)
 
 
 def as_json(event: Event) -> dict[str, Any]:

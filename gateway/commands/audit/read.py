@@ -13,6 +13,7 @@ from gateway.audit.bundle import write_bundle
 from gateway.audit.checkpoint_folder import folder_of
 from gateway.audit.export_event import exported
 from gateway.audit.export_forms import Form, write_form
+from gateway.audit.key_file import verifier_keys
 from gateway.audit.read import AuditReader, Filter
 from gateway.audit.search import AuditSearch
 from gateway.commands.audit.options import (
@@ -23,7 +24,6 @@ from gateway.commands.audit.options import (
     log_path,
     reading,
     text_or_json,
-    verifier_keys,
 )
 from gateway.commands.timeline import print_timeline
 

@@ -12,11 +12,12 @@ from gateway.audit.anchoring import Trust
 from gateway.audit.bundle import prove as prove_events
 from gateway.audit.checkpoint import SignedCheckpoint
 from gateway.audit.checkpoint_folder import folder_of
+from gateway.audit.key_file import verifier_keys
 from gateway.audit.note import NoteError
 from gateway.audit.read import AuditReader
 from gateway.audit.standalone.verify_bundle import CannotRun, report, verify_path
 from gateway.audit.verify import COULD_NOT_RUN, NOT_ANCHORED, Outcome, verify_log
-from gateway.commands.audit.options import data_dir, log_path, reading, text_or_json, verifier_keys
+from gateway.commands.audit.options import data_dir, log_path, reading, text_or_json
 from gateway.commands.audit.report import report_log
 from gateway.domain.errors import ConfigurationError
 
