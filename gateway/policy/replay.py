@@ -99,6 +99,17 @@ def replay(candidate: Bundle, recording: Recording, *, versions: Callable[[str],
     )
 
 
+def likely_evidence(bundle: Bundle, judgement: Judgement, now: dt.datetime) -> Evidence | None:
+    """The evidence of a judgement as the bundle takes it, with a person and sides of canaries that fit how it was
+    recorded, if there are such; `None` where it holds no evidence."""
+    if judgement.evidence is None:
+        return None
+    ways = _ways(bundle, _as_recorded(bundle, judgement.evidence, None), judgement, now)
+    recorded = _told(judgement.outcomes)
+    fitting = (way for way in ways if _told(_lifted(bundle.decide(way, now=now).outcomes, judgement)) == recorded)
+    return next(fitting, ways[0])
+
+
 def on_exchange(phase: Phase, effect: Effect) -> Effect:
     """What an effect on one text does to the exchange: a passage that is left out only flags it."""
     if phase is not Phase.PASSAGE:

@@ -37,6 +37,7 @@ from gateway.exchange import Call, Ports, Rulebook
 from gateway.judged import identifiers, recorded_sight, recorded_value
 from gateway.pipeline import Pipeline
 from gateway.policy import Bundle, Levels
+from gateway.policy.explain_recorded import explain_recording
 from gateway.policy.recorded import OLD, recordings
 from gateway.policy.replay import Replayed, replay, summarise
 from gateway.policy.reviews import precision, reviews
@@ -537,3 +538,42 @@ def test_a_log_that_cannot_be_read_is_not_called_different(tmp_path: Path) -> No
     assert run(same, "--log", str(tmp_path)).exit_code == 2
     both = run(same, "--log", str(tmp_path), "--bundle", str(tmp_path))
     assert (both.exit_code, "exclude each other" in both.output) == (2, True)
+
+
+def explained(*arguments: str) -> Result:
+    context = {"signals": SIGNALS, "settings": Settings(apps={"lax": AppSettings(enforce_level=1)})}
+    return CliRunner().invoke(policy, ["explain", *arguments], obj=context)
+
+
+async def test_a_recorded_exchange_is_explained_rule_by_rule(tmp_path: Path) -> None:
+    bundle = policies()
+    seen = Traffic(bundle)
+    await seen.ask("kind=A", principal=someone("zoe"), passages=[passage("score=0.55")], answer="A kind=B.")
+    [one] = recordings(seen.events)
+    told = explain_recording(bundle, one)
+    assert [(part.phase.value, part.effect.value, part.same_policy) for part in told] == [
+        ("query", "allow", True),
+        ("passage", "refuse", True),
+        ("answer", "redact", True),
+    ]
+    assert told[0].explanation is not None
+    query = {part.rule: part for part in told[0].explanation.rules}
+    assert query["Q-2"].exception == "E-2"  # the log does not name zoe; only she fits what was decided
+    assert [(atom.atom, atom.truth) for atom in query["Q-1"].atoms] == [("seen.score>=0.7", "false")]
+
+    log = tmp_path / "events.jsonl"
+    log.write_text("\n".join(json.dumps({**event, "id": f"ev{index}"}) for index, event in enumerate(seen.events)))
+    same = written(tmp_path)
+    for name in ("req_001", "ev1"):
+        result = explained("--event", name, same, "--bundle", str(log))
+        assert result.exit_code == 0, result.output
+        assert "passage: recorded refuse by other policies" in result.output
+        assert "P-1 matched -> refuse [enforce]" in result.output
+        assert "Q-1 not_matched" not in result.output
+    assert "Q-1 not_matched" in explained("--event", "req_001", same, "--bundle", str(log), "--all").output
+    shown = json.loads(explained("--event", "req_001", same, "--bundle", str(log), "--format", "json").output)
+    assert [part["phase"] for part in shown[0]["judgements"]] == ["query", "passage", "answer"]
+    missing = explained("--event", "req_9", same, "--bundle", str(log))
+    assert (missing.exit_code, "no exchange with `req_9`" in missing.output) == (2, True)
+    assert explained("--event", "req_001", same, "--log", str(tmp_path)).exit_code == 2
+    assert explained().exit_code == 2

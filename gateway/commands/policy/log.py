@@ -4,7 +4,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -51,6 +51,26 @@ def events_of(context: click.Context, log: Path | None, bundle: Path | None, wan
             cannot_run(f"`{bundle}` cannot be read: name an evidence bundle, or a file with an event a line")
 
     return read
+
+
+def exchange_of(context: click.Context, log: Path | None, bundle: Path | None, name: str) -> list[Mapping[str, Any]]:
+    """All events of the exchange with this id, or with an event of this id or place; ends the command if none."""
+    if bundle is not None:
+        every = events_of(context, log, bundle, Filter())
+        named = (one for one in every() if name in {str(one.get(key)) for key in ("request", "id", "seq")})
+        request = str(next(named, {}).get("request", ""))
+        return list(events_of(context, log, bundle, Filter(request=request))()) if request else _nothing(name)
+    try:
+        with AuditReader(_log_file(context, log)) as reader:
+            found = reader.find(name)
+            request = str(found[0].members.get("request", "")) if found else ""
+            return [event.members for event in reader.timeline(request)] or _nothing(name)
+    except (AuditUnavailable, ConfigurationError) as error:
+        cannot_run(error.message)
+
+
+def _nothing(name: str) -> NoReturn:
+    cannot_run(f"the log has no exchange with `{name}`: see `gateway audit search`")
 
 
 def levels_in(context: click.Context) -> dict[str, Levels]:
