@@ -1,5 +1,6 @@
 """Deletes documents and releases passages: every change is in the audit log before it is made."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ Record = Callable[[EventDraft], object]
 
 
 class SourceDesk:
-    """Looks into an index and changes it, as the operator. `record` returns once an event is durable."""
+    """Looks into an index and changes it, as the operator. `record` blocks until an event is durable."""
 
     def __init__(self, settings: Settings, store: PassageStore, record: Record) -> None:
         self._settings = settings
@@ -49,7 +50,7 @@ class SourceDesk:
         with self._locked():
             document = await self._document(tenant, doc)
             record = document.record
-            self._record(
+            await self._note(
                 EventDraft(
                     type=EventType.SOURCE_DELETED,
                     tenant=tenant,
@@ -75,7 +76,7 @@ class SourceDesk:
             if doc not in journal.deletions(tenant, [doc]):
                 raise ConfigurationError(f"document `{doc}` was not deleted: see `gateway sources list --deleted`")
             body = {"doc": doc, "by": Commitment(text=by), "reason": reason}
-            self._record(EventDraft(type=EventType.SOURCE_ALLOWED, tenant=tenant, body=body))
+            await self._note(EventDraft(type=EventType.SOURCE_ALLOWED, tenant=tenant, body=body))
             journal.allow(tenant, doc)
 
     async def open_withheld(self, tenant: str, name: str, *, by: str, reason: str) -> Passage:
@@ -90,7 +91,7 @@ class SourceDesk:
             "by": Commitment(text=by),
             "reason": reason,
         }
-        self._record(EventDraft(type=EventType.BODY_READ, tenant=tenant, body=body))
+        await self._note(EventDraft(type=EventType.BODY_READ, tenant=tenant, body=body))
         return document.passages[number]
 
     async def release(self, tenant: str, name: str, *, by: str, reason: str) -> DocumentRecord:
@@ -109,9 +110,13 @@ class SourceDesk:
                 "by": Commitment(text=by),
                 "reason": reason,
             }
-            self._record(EventDraft(type=EventType.PASSAGE_RELEASED, tenant=tenant, body=body))
+            await self._note(EventDraft(type=EventType.PASSAGE_RELEASED, tenant=tenant, body=body))
             await self._apply(tenant, documents=(changed,))
             return changed.record
+
+    async def _note(self, draft: EventDraft) -> None:
+        """Returns once the event is durable; what it tells of happens after that."""
+        await asyncio.to_thread(self._record, draft)
 
     async def _document(self, tenant: str, doc: str) -> IndexedDocument:
         found = await self._store.read(tenant, [doc])
