@@ -19,7 +19,7 @@ MAX_NESTING: Final = 6  # groups in groups; beyond that nobody reads a condition
 
 _NUMBERS: Final = frozenset({Operator.EQ, Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
 _SETS: Final = frozenset({Operator.ANY_OF, Operator.ALL_OF, Operator.NONE_OF, Operator.EMPTY})
-_OPERATORS: Final[Mapping[ValueType, frozenset[Operator]]] = {
+OPERATORS: Final[Mapping[ValueType, frozenset[Operator]]] = {
     SignalType.FLAG: frozenset({Operator.IS}),
     FieldType.FLAG: frozenset({Operator.IS}),
     SignalType.COUNT: _NUMBERS,
@@ -29,6 +29,7 @@ _OPERATORS: Final[Mapping[ValueType, frozenset[Operator]]] = {
     FieldType.KINDS: _SETS,
     FieldType.TEXT: frozenset({Operator.EQ, Operator.ONE_OF, Operator.NOT_ONE_OF}),
 }
+"""The operators that fit each type of signal or field."""
 _ATTRIBUTES: Final = {operator: "is_" if operator is Operator.IS else operator.value for operator in Operator}
 
 _KEYS: Final[Mapping[str, str]] = {one.encode_name: one.name for one in msgspec.structs.fields(Clause)}
@@ -105,7 +106,7 @@ class ConditionReader:
         type_ = self._signal(clause, operators) if clause.signal is not None else self._field(clause, phases)
         if type_ is None:
             return None
-        fitting = _OPERATORS[type_]
+        fitting = OPERATORS[type_]
         if len(operators) != 1:
             stated = f"{len(operators)} operators" if operators else "no operator"
             self._fault(node, "POL006", f"{stated} for {quoted(named[0])}: write one of {listed(fitting)}")

@@ -54,6 +54,8 @@ class Form(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Metadata(Form, frozen=True, kw_only=True):
+    """What the set is, who answers for it, and which controls it serves."""
+
     id: Annotated[str, Meta(pattern=SET_ID, description="Name of the set, unique in the bundle.")]
     version: Annotated[str, Meta(min_length=1, description="A label for people; the identity of a set is its digest.")]
     owner: Annotated[str, Meta(min_length=1, description="Who answers for the set, e.g. `team:compliance-credit`.")]
@@ -86,6 +88,8 @@ class AppliesTo(Form, frozen=True, kw_only=True):
 
 
 class Need(Form, frozen=True, kw_only=True):
+    """A detector that the set relies on: its least version, its deadline, and whether the set can do without it."""
+
     detector: Annotated[str, Meta(description="The detector that gives the signals.")]
     min_version: Annotated[
         str, Meta(pattern="^[0-9]+([.][0-9]+)*$", description="An older detector counts as failed.")
@@ -157,6 +161,8 @@ class When(Form, frozen=True, kw_only=True):
 
 
 class Then(Form, frozen=True, kw_only=True):
+    """The effect of a match, and the obligations that come with it."""
+
     effect: Annotated[Effect, Meta(description="`allow < flag < redact < escalate < refuse`; the strictest wins.")]
     operator: Annotated[RedactOperator | None, Meta(description="Redact: how a span is replaced.")] = msgspec.field(
         default=None, name="with"
@@ -183,11 +189,15 @@ class Then(Form, frozen=True, kw_only=True):
 
 
 class Message(Form, frozen=True, kw_only=True):
+    """What people read: the caller whose request is stopped, and the reviewer of a case."""
+
     client: Annotated[str, Meta(max_length=500, description="What the caller reads instead of the answer.")] = ""
     reviewer: Annotated[str, Meta(max_length=2000, description="What the reviewer of a case reads.")] = ""
 
 
 class Canary(Form, frozen=True, kw_only=True):
+    """The rule is enforced for a share of the callers and only recorded for the others."""
+
     canary: Annotated[int, Meta(ge=1, le=100, description="Percentage for which the rule is enforced.")]
     by: Annotated[
         Literal["principal", "app", "tenant"], Meta(description="Whose share it is; the same one always falls alike.")
@@ -195,6 +205,8 @@ class Canary(Form, frozen=True, kw_only=True):
 
 
 class Expected(Form, frozen=True, kw_only=True):
+    """How a rule must end in a test, in more detail than `match` and `no_match`."""
+
     status: Annotated[RuleStatus, Meta(description="How the rule must end.")]
     effect: Annotated[Effect | None, Meta(description="The effect that must count.")] = None
     exception: Annotated[str | None, Meta(description="The exception that must lift the match.")] = None
@@ -219,6 +231,8 @@ class RuleTest(Form, frozen=True, kw_only=True):
 
 
 class Rule(Form, frozen=True, kw_only=True):
+    """One demand on one kind of text: when it holds, what follows, and tests that show both."""
+
     id: RuleId
     title: Annotated[str, Meta(min_length=1, max_length=200, description="What the rule demands, for people.")]
     severity: Annotated[Severity, Meta(description="Decides the default of `on_error` and adds to scores.")] = (
@@ -252,6 +266,8 @@ class Rule(Form, frozen=True, kw_only=True):
 
 
 class PolicyException(Form, frozen=True, kw_only=True):
+    """Lifts the matches of one rule for some callers until a day; named, approved and never permanent."""
+
     id: Annotated[str, Meta(pattern=ID, description="Unique name of the exception.")]
     rule: Annotated[str, Meta(description="Id of the rule whose match is lifted.")]
     match: Annotated[
@@ -267,6 +283,8 @@ class PolicyException(Form, frozen=True, kw_only=True):
 
 
 class Over(Form, frozen=True, kw_only=True):
+    """What follows when the points of a phase reach their score."""
+
     effect: Annotated[Literal["flag", "escalate", "refuse"], Meta(description="What reaching the score does.")]
     queue: Annotated[
         Annotated[str, Meta(pattern=NAME)] | None, Meta(description="Escalate: the queue of the reviewers.")
@@ -287,6 +305,8 @@ class Scoring(Form, frozen=True, kw_only=True):
 
 
 class ConversationExpected(Form, frozen=True, kw_only=True):
+    """What must come out of a conversation."""
+
     effect: Annotated[Effect, Meta(description="The strictest effect over all its texts.")]
     rules: Annotated[tuple[str, ...], Meta(description="Rules that must be among the reasons.")] = ()
     without: Annotated[

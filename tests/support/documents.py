@@ -18,6 +18,7 @@ from gateway.edge.openapi import openapi_document
 from gateway.policy.json_schema import policy_schema
 from gateway.retrieval.metadata import metadata_schema
 from gateway.settings import settings_reference
+from tests.support.policy_reference import policy_reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +61,7 @@ SECTIONS: dict[str, Callable[[], str]] = {"commands": commands}
 FILES: dict[str, Callable[[], str]] = {
     "gateway/settings/REFERENCE.md": settings_file,
     "policies/policy.schema.json": schema_file,
+    "policies/REFERENCE.md": policy_reference,
     "gateway/audit/EVENTS.md": dictionary,
     "gateway/audit/events.schema.json": lambda: json.dumps(event_schema(), indent=2, ensure_ascii=False) + "\n",
     "gateway/retrieval/metadata.schema.json": metadata_file,
