@@ -1,12 +1,15 @@
 """`/metrics` of a running gateway."""
 
+import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.served import served, write_config
 from support.server import ModelServer, RunningGateway, model_server, running_gateway
 
 from gateway.settings import LimitSettings, MetricsSettings, ModelSettings, RetrievalSettings, Settings
@@ -142,3 +145,35 @@ async def test_counts_outlive_a_restart(tmp_path, model, session) -> None:
             assert await ask(session, gateway, gateway.key(user=f"u{total}"), "hello") == 200
             found = samples((await scrape(session, gateway, None))[1])
             assert found["gateway_requests_total", "desk", "allow", "whole"] == total
+
+
+@pytest.mark.slow
+async def test_whichever_worker_is_asked_tells_of_all(tmp_path, model, session) -> None:
+    config = write_config(
+        tmp_path / "config",
+        data_dir=tmp_path / "data",
+        policies=[POLICIES],
+        models=[{"name": "real", "provider": "openai", "base_url": model.url}],
+        retrieval={"store": "off"},
+        limits={"requests_per_minute": 1_000_000, "burst": 100_000},
+        server={"workers": 2},
+        metrics={"access": "loopback"},
+    )
+    with served(config) as gateway:
+        key = await asyncio.to_thread(gateway.key)
+        last = 0.0
+        for number in range(1, 41):
+            async with aiohttp.ClientSession() as own:  # a connection of its own, so that either worker may take it
+                assert await ask(own, gateway, key, f"question {number}") == 200
+            async with aiohttp.ClientSession() as own:
+                found = samples((await scrape(own, gateway, None))[1])
+            total = found.get(("gateway_requests_total", "desk", "allow", "whole"), 0.0)
+            assert total >= last
+            last = total
+        until = time.monotonic() + 20
+        while total < 40:  # the other worker writes its counts every second
+            assert time.monotonic() < until
+            await asyncio.sleep(0.1)
+            found = samples((await scrape(session, gateway, None))[1])
+            total = found["gateway_requests_total", "desk", "allow", "whole"]
+        assert total == 40

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.errors import FaultsFound
-from gateway.settings import ENVIRONMENT, BlockMode, ModelSettings, Settings, load_settings
+from gateway.settings import ENVIRONMENT, BlockMode, ModelSettings, Settings, SignatureSettings, load_settings
 
 OPENAI = """
 models:
@@ -246,3 +246,40 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"log_level: \xff\n")
     with pytest.raises(FaultsFound, match="save it as utf-8"):
         load_settings(tmp_path / "latin.yaml", {})
+
+
+def test_how_policies_come_into_force(tmp_path):
+    settings = load(
+        tmp_path,
+        """
+policy:
+  reload_s: 0
+  selftest: conversations
+  candidate: [next]
+  require_signatures: {keys: ["user:ana=ana.pub"], approvals: 1, manifest: signed.json}
+apps:
+  mild: {enforce_level: 1, observe_level: 3}
+metrics: {access: loopback}
+""",
+    )
+    assert settings.policy.candidate == (Path("next"),)
+    assert settings.policy.require_signatures == SignatureSettings(
+        keys=("user:ana=ana.pub",), approvals=1, manifest=Path("signed.json")
+    )
+    assert (settings.app("mild").enforce_level, settings.app("mild").observe_level) == (1, 3)
+    assert settings.metrics.access == "loopback"
+    assert Settings().policy.require_signatures is None
+
+
+def test_signatures_that_are_required_need_keys_and_levels_an_order(tmp_path):
+    assert faults(tmp_path, "policy: {require_signatures: {approvals: 2}}") == [
+        (1, "YAML022", "key `keys` is missing: add it")
+    ]
+    assert [code for _, code, _ in faults(tmp_path, "policy: {require_signatures: {keys: []}}")] == ["YAML024"]
+    assert faults(tmp_path, "apps:\n  mild: {observe_level: 3}") == [
+        (
+            2,
+            "SET018",
+            "`observe_level: 3` is below `enforce_level: 4` of app `mild`: what is enforced is observed, raise it",
+        )
+    ]
