@@ -1,16 +1,20 @@
 """What a candidate changes, in words: compared in compiled form, so that layout, order and comments are no change."""
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from gateway.domain.vocabulary import RuleMode
 from gateway.policy.bundle import Bundle
-from gateway.policy.compiled import CompiledRule, as_json
-from gateway.policy.condition import atoms, canonical
+from gateway.policy.changed import changed_condition, changed_members
+from gateway.policy.compiled import CompiledRule, Scope, as_json
+from gateway.policy.prove import Answer, no_weaker
+from gateway.policy.rules import with_condition
 
 
 class Direction(StrEnum):
@@ -29,16 +33,14 @@ class Change(Struct, frozen=True, order=True):
 
 _MODES: Final = {RuleMode.SHADOW: 0, RuleMode.CANARY: 1, RuleMode.ENFORCE: 2}
 _TEXTS: Final = {
-    "redact": "what is redacted",
-    "escalation": "queue, time or approvals",
     "cite": "the duty to cite",
     "disclaimer": "the disclaimer",
-    "notify": "who is told",
     "whole": "the release of answers",
     "client_message": "the text for clients",
     "reviewer_message": "the text for reviewers",
-    "severity": "the severity",
 }
+_PROOF: Final = 500  # assignments that the direction of one condition may cost
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)  # exceptions are left out of that proof, so no clock counts
 
 
 def difference(old: Bundle, new: Bundle) -> tuple[Change, ...]:
@@ -52,18 +54,20 @@ def difference(old: Bundle, new: Bundle) -> tuple[Change, ...]:
         elif name not in before:
             found.append(Change(what, Direction.TIGHTER, f"is new: {after[name].effect.value}, {after[name].title}"))
         else:
-            found += (Change(what, way, text) for way, text in _rule(before[name], after[name]))
+            found += (Change(what, way, text) for way, text in _rule(before[name], after[name], _EPOCH))
     found += _exceptions(old, new)
     for family in ("list", "pattern", "topic", "scoring"):
         found += _definitions(family, getattr(old, f"{family}s"), getattr(new, f"{family}s"))
-    if old.min_versions != new.min_versions:
-        found.append(Change("versions", Direction.CHANGED, "least versions of detectors differ"))
+    for name in old.min_versions.keys() | new.min_versions.keys():
+        one, other = old.min_versions.get(name, "any"), new.min_versions.get(name, "any")
+        if one != other:
+            found.append(Change(f"detector {name}", Direction.CHANGED, f"least version {one} becomes {other}"))
     if not found and old.digest != new.digest:
         found.append(Change("bundle", Direction.CHANGED, "time limits of detectors or levels of apps differ"))
     return tuple(sorted(found))
 
 
-def _rule(old: CompiledRule, new: CompiledRule) -> Iterator[tuple[Direction, str]]:
+def _rule(old: CompiledRule, new: CompiledRule, now: dt.datetime) -> Iterator[tuple[Direction, str]]:
     for name, text in (("effect", "effect"), ("on_error", "effect on error")):
         one, other = getattr(old, name), getattr(new, name)
         if one is not other:
@@ -76,7 +80,7 @@ def _rule(old: CompiledRule, new: CompiledRule) -> Iterator[tuple[Direction, str
             step = new.share.percent - old.share.percent
         yield _way(step), f"mode `{_mode(old)}` becomes `{_mode(new)}`"
     if old.condition != new.condition:
-        yield Direction.CHANGED, f"condition: {_condition(old, new)}"
+        yield _condition_way(old, new, now), f"condition: {'; '.join(changed_condition(old.condition, new.condition))}"
     for name, text in (("phases", "phases"), ("provenances", "provenance")):
         one, other = getattr(old, name), getattr(new, name)
         if one != other:
@@ -86,16 +90,43 @@ def _rule(old: CompiledRule, new: CompiledRule) -> Iterator[tuple[Direction, str
             yield _way(int(wider) - int(narrower)), f"{text} {_names(one)} become {_names(other)}"
     if old.scopes != new.scopes:
         step = int(new.scopes > old.scopes) - int(new.scopes < old.scopes)
-        yield _way(step), f"applies to {_shown(new.scopes)}, was {_shown(old.scopes)}"
+        yield _way(step), f"applies to {_scopes(new.scopes)}, was {_scopes(old.scopes)}"
+    if old.severity is not new.severity:
+        step = new.severity.points - old.severity.points
+        yield _way(step), f"severity {old.severity.value} becomes {new.severity.value}"
+    yield from ((Direction.CHANGED, text) for text in _duties(old, new))
+
+
+def _condition_way(old: CompiledRule, new: CompiledRule, now: dt.datetime) -> Direction:
+    """Whether the new condition alone makes the rule stricter or looser, as far as a short proof can tell."""
+    before = Bundle(rules=[msgspec.structs.replace(old, exceptions=(), scopes=frozenset({Scope()}))])
+    after = Bundle(rules=[with_condition(before.rules[0], new.condition)])
+    if old.mode is RuleMode.SHADOW:
+        return Direction.CHANGED
+    tighter = no_weaker(before, after, now=now, budget=_PROOF).answer is Answer.YES
+    looser = no_weaker(after, before, now=now, budget=_PROOF).answer is Answer.YES
+    return _way(int(tighter) - int(looser))
+
+
+def _duties(old: CompiledRule, new: CompiledRule) -> Iterator[str]:
+    one, other = old.escalation, new.escalation
+    for name, text in (("queue", "queue"), ("approvals", "approvals"), ("sla_s", "seconds to decide")):
+        if getattr(one, name) != getattr(other, name):
+            yield f"{text} {getattr(one, name)} becomes {getattr(other, name)}"
+    if old.redact is None or new.redact is None:
+        if old.redact != new.redact:
+            yield "nothing is redacted any more" if new.redact is None else f"redacts {_names(new.redact.kinds)}"
+    else:
+        if old.redact.operator is not new.redact.operator:
+            yield f"redacts with `{new.redact.operator.value}`, was `{old.redact.operator.value}`"
+        for part, text in (("kinds", "redacted kinds"), ("of", "signals whose kinds are redacted")):
+            if getattr(old.redact, part) != getattr(new.redact, part):
+                yield f"{text}: {changed_members(getattr(old.redact, part), getattr(new.redact, part))}"
+    if old.notify != new.notify:
+        yield f"who is told: {changed_members(frozenset(old.notify), frozenset(new.notify))}"
     for name, text in _TEXTS.items():
         if getattr(old, name) != getattr(new, name):
-            yield Direction.CHANGED, f"{text} changed"
-
-
-def _condition(old: CompiledRule, new: CompiledRule) -> str:
-    before, after = ({atom.text for atom in atoms(one.condition)} for one in (old, new))
-    parts = [f"without {text}" for text in sorted(before - after)] + [f"with {text}" for text in sorted(after - before)]
-    return ", ".join(parts) or f"{_shown(canonical(old.condition))} becomes {_shown(canonical(new.condition))}"
+            yield f"{text} changed"
 
 
 def _exceptions(old: Bundle, new: Bundle) -> Iterator[Change]:
@@ -124,12 +155,20 @@ def _definitions(family: str, old: Any, new: Any) -> Iterator[Change]:
         elif name not in before:
             yield Change(what, Direction.CHANGED, "is new")
         elif before[name] != after[name]:
-            yield Change(what, Direction.CHANGED, _content(before[name], after[name]))
+            yield Change(what, Direction.CHANGED, "; ".join(_content(before[name], after[name])))
 
 
-def _content(old: Any, new: Any) -> str:
-    changed = [name for name in old.__struct_fields__ if getattr(old, name) != getattr(new, name)]
-    return f"{', '.join(changed)} changed"
+def _content(old: Any, new: Any) -> Iterator[str]:
+    for name in old.__struct_fields__:
+        one, other = getattr(old, name), getattr(new, name)
+        if one == other:
+            continue
+        if isinstance(one, tuple) and isinstance(other, tuple):
+            yield f"{name}: {changed_members(frozenset(one), frozenset(other))}"
+        elif isinstance(one, frozenset):
+            yield f"{name} becomes {_scopes(other)}, was {_scopes(one)}"
+        else:
+            yield f"{name} {_shown(one)} becomes {_shown(other)}"
 
 
 def _way(step: int) -> Direction:
@@ -142,6 +181,18 @@ def _mode(rule: CompiledRule) -> str:
 
 def _names(names: frozenset[Any]) -> str:
     return f"[{', '.join(sorted(names)) or 'all'}]"
+
+
+def _scopes(scopes: frozenset[Scope]) -> str:
+    """Where something applies, in words."""
+    return " or ".join(_scope(scope) for scope in sorted(scopes))
+
+
+def _scope(scope: Scope) -> str:
+    parts = [
+        f"{name} {', '.join(names)}" for name in scope.__struct_fields__ if "*" not in (names := getattr(scope, name))
+    ]
+    return " with ".join(parts) or "everywhere"
 
 
 def _shown(value: Any) -> str:

@@ -50,7 +50,7 @@ EXCEPTION = {
         ),
         (
             policy_set(rule(when=over(0.6))),
-            ["changed rule R-1: condition: without injection.score>=0.5, with injection.score>=0.6"],
+            ["looser rule R-1: condition: threshold injection.score>= 0.5 becomes 0.6"],
         ),
         (
             policy_set(rule(then={"effect": "escalate"}, on_error="refuse")),
@@ -69,6 +69,113 @@ EXCEPTION = {
 def test_a_difference_in_words(new: Any, lines: list[str]) -> None:
     found = [f"{one.direction.value} {one.what}: {one.text}" for one in difference(bundle_of(BASE), bundle_of(new))]
     assert [line for line in found if "redacted" not in line and "queue" not in line and "release" not in line] == lines
+
+
+def kinds(operator: str, *names: str) -> dict[str, Any]:
+    return {"all": [{"signal": "pii.entities", operator: list(names)}]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (over(0.5), over(0.4), "tighter threshold injection.score>= 0.5 becomes 0.4"),
+        (
+            over(0.5),
+            {"all": [{"signal": "injection.score", "gt": 0.5}]},
+            "looser injection.score>=0.5 becomes injection.score>0.5",
+        ),
+        (
+            {"none": [{"signal": "injection.score", "lt": 0.5}]},
+            {"none": [{"signal": "injection.score", "lt": 0.6}]},
+            "looser threshold injection.score< 0.5 becomes 0.6",
+        ),
+        (kinds("any_of", "A", "B"), kinds("any_of", "A", "B", "C"), "tighter pii.entities any_of adds [C]"),
+        (kinds("any_of", "A", "B"), kinds("any_of", "B"), "looser pii.entities any_of removes [A]"),
+        (kinds("any_of", "A"), kinds("any_of", "B"), "changed pii.entities any_of adds [B], removes [A]"),
+        (kinds("none_of", "A"), kinds("none_of", "A", "B"), "looser pii.entities none_of adds [B]"),
+        (kinds("all_of", "A"), kinds("all_of", "A", "B"), "looser pii.entities all_of adds [B]"),
+        (
+            kinds("any_of", *"ABCDEFGH"),
+            kinds("any_of", "A"),
+            "looser pii.entities any_of removes [B, C, D, E, F] and 2 more",
+        ),
+        (
+            over(0.5),
+            {"all": [*over(0.5)["all"], {"signal": "tone.angry", "is": True}]},
+            "looser with tone.angry is true",
+        ),
+        (
+            {"all": [*over(0.5)["all"], {"signal": "tone.angry", "is": True}]},
+            {"any": [*over(0.5)["all"], {"signal": "tone.angry", "is": True}]},
+            "tighter all(injection.score>=0.5, tone.angry is true) becomes "
+            "any(injection.score>=0.5, tone.angry is true)",
+        ),
+        (
+            {"all": [{"signal": "pii.count", "gte": 2}]},
+            {"all": [{"signal": "pii.count", "gt": 1}]},
+            "changed pii.count>=2 becomes pii.count>1",  # the same in other words
+        ),
+    ],
+)
+def test_a_changed_condition_is_told_with_its_direction(old: Any, new: Any, line: str) -> None:
+    [change] = difference(bundle_of(policy_set(rule(when=old))), bundle_of(policy_set(rule(when=new))))
+    assert f"{change.direction.value} {change.text.removeprefix('condition: ')}" == line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            {"lists": {"terms": {"values": ["loan", "debt"]}}},
+            {"lists": {"terms": {"values": ["loan", "credit"], "fold_case": False}}},
+            "list terms: values: adds [credit], removes [debt]; fold_case true becomes false",
+        ),
+        (
+            {"patterns": {"ref": {"regex": "A[0-9]", "example": "A1"}}},
+            {"patterns": {"ref": {"regex": "B[0-9]", "example": "B1"}}},
+            'pattern ref: regex "A[0-9]" becomes "B[0-9]"; example "A1" becomes "B1"',
+        ),
+        (
+            {"topics": {"tax": {"like": ["a", "b"]}}},
+            {"topics": {"tax": {"like": ["a", "c"]}}},
+            "topic tax: like: adds [c], removes [b]",
+        ),
+        (
+            {"scoring": {"query": 5, "over": {"effect": "flag"}}},
+            {"scoring": {"query": 4, "over": {"effect": "flag"}}},
+            'scoring scoring:base/one: thresholds {"query": 5} becomes {"query": 4}',
+        ),
+        (
+            {"needs": {"injection": {"detector": "injection", "min_version": "1.0"}}},
+            {"needs": {"injection": {"detector": "injection", "min_version": "1.2"}}},
+            "detector injection: least version 1.0 becomes 1.2",
+        ),
+        ({}, {"applies_to": {"apps": ["chat"]}}, "rule R-1: applies to apps chat, was everywhere"),
+    ],
+)
+def test_what_became_of_definitions_is_told_with_values(old: Any, new: Any, line: str) -> None:
+    [change] = difference(bundle_of(policy_set(rule(), **old)), bundle_of(policy_set(rule(), **new)))
+    assert f"{change.what}: {change.text}" == line
+
+
+def test_duties_are_told_from_and_to() -> None:
+    old = rule(then={"effect": "escalate", "queue": "a", "sla": "4h"}, severity="high")
+    new = rule(
+        then={"effect": "escalate", "queue": "b", "sla": "8h", "approvals": 2, "notify": ["security"]}, severity="low"
+    )
+    new["on_error"] = "escalate"
+    found = {change.text for change in difference(bundle_of(policy_set(old)), bundle_of(policy_set(new)))}
+    assert found == {
+        "queue a becomes b",
+        "approvals 1 becomes 2",
+        "seconds to decide 14400 becomes 28800",
+        "who is told: adds [security]",
+        "severity high becomes low",
+    }
+    masks = rule(then={"effect": "redact", "entities": ["A"]})
+    hashes = rule(then={"effect": "redact", "entities": ["A", "B"], "with": "hash"})
+    found = {change.text for change in difference(bundle_of(policy_set(masks)), bundle_of(policy_set(hashes)))}
+    assert found == {"redacts with `hash`, was `mask`", "redacted kinds: adds [B]"}
 
 
 def test_diff_prints_words_and_json(tmp_path: Path) -> None:
