@@ -23,7 +23,12 @@ from gateway.settings import Settings
 from gateway.settings.folder import CONSOLE_FILE
 
 _roles = click.option(
-    "--role", "roles", multiple=True, required=True, type=click.Choice(list(Role)), help="What they may do. Repeatable."
+    "--role",
+    "roles",
+    multiple=True,
+    required=True,
+    type=click.Choice([role.value for role in Role]),
+    help="What they may do. Repeatable.",
 )
 _tenants = click.option(
     "--tenant", "tenants", multiple=True, required=True, help="Tenant whose cases and events they see. Repeatable."
