@@ -15,6 +15,7 @@ from gateway.audit.checkpoint_folder import folder_of
 from gateway.audit.key_file import verifier_keys
 from gateway.audit.note import NoteError
 from gateway.audit.read import AuditReader
+from gateway.audit.segments_verify import verify_segments
 from gateway.audit.standalone.verify_bundle import CannotRun, report, verify_path
 from gateway.audit.verify import COULD_NOT_RUN, NOT_ANCHORED, Outcome, verify_log
 from gateway.commands.audit.options import data_dir, log_path, reading, text_or_json
@@ -33,6 +34,9 @@ from gateway.domain.errors import ConfigurationError
 @click.option(
     "--checkpoint", "copies", type=click.Path(path_type=Path), multiple=True, help="Copy kept elsewhere. Repeatable."
 )
+@click.option(
+    "--segments", type=click.Path(path_type=Path), help="Verify sealed segments in this folder, instead of the log."
+)
 @click.option("--require-anchor", is_flag=True, help="Exit with 6 unless a trusted checkpoint covers the log.")
 @text_or_json
 @click.pass_context
@@ -46,10 +50,11 @@ def verify(
     witnesses: tuple[str, ...],
     quorum: int,
     copies: tuple[Path, ...],
+    segments: Path | None,
     require_anchor: bool,
     form: str,
 ) -> None:
-    """Recompute the whole log, and compare it with its checkpoints; or verify an evidence bundle.
+    """Recompute the whole log, and compare it with its checkpoints; or verify an evidence bundle or sealed segments.
 
     Outcomes and exit codes: verified-anchored 0, verified-unanchored 0 (6 with --require-anchor, and for bundles),
     could not run 2, incomplete 3, invalid 4, diverged 5. A log is anchored by a key that you name, never by one that
@@ -63,6 +68,8 @@ def verify(
         witness_keys=verifier_keys(witnesses or configured.witness_keys),
         quorum=quorum,
     )
+    if segments is not None:
+        _verify_segments(segments, trust, require_anchor=require_anchor, form=form)
     path = log_path(context, data_dir)
     result = verify_log(path, trust, [_checkpoint(copy) for copy in copies])
     if form == "json":
@@ -70,6 +77,24 @@ def verify(
     else:
         for line in report_log(path, result):
             click.echo(line)
+    unanchored = require_anchor and result.outcome is Outcome.VERIFIED_UNANCHORED
+    sys.exit(NOT_ANCHORED if unanchored else result.outcome.exit_code)
+
+
+def _verify_segments(folder: Path, trust: Trust, *, require_anchor: bool, form: str) -> None:
+    """Verify sealed segments, and exit."""
+    result = verify_segments(folder, trust)
+    if form == "json":
+        click.echo(msgspec.json.encode(result))
+    else:
+        click.echo(f"{folder}: {result.outcome.value}")
+        click.echo(f"{result.segments} segments hold, events {result.first} to {result.last}")
+        if result.fault:
+            click.echo(f"first fault: {result.fault}")
+        if result.unsigned:
+            click.echo(
+                f"{result.unsigned} stand under checkpoints that no key you named has signed: name it with --key"
+            )
     unanchored = require_anchor and result.outcome is Outcome.VERIFIED_UNANCHORED
     sys.exit(NOT_ANCHORED if unanchored else result.outcome.exit_code)
 
