@@ -43,8 +43,12 @@ _PROOF: Final = 500  # assignments that the direction of one condition may cost
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)  # exceptions are left out of that proof, so no clock counts
 
 
-def difference(old: Bundle, new: Bundle) -> tuple[Change, ...]:
-    """All changes from `old` to `new`, sorted; empty exactly if nothing that decides or is read has changed."""
+def difference(old: Bundle, new: Bundle, *, contents: bool = False) -> tuple[Change, ...]:
+    """All changes from `old` to `new`, sorted; empty exactly if nothing that decides or is read has changed.
+
+    `contents`: with what lists, topics and patterns are made of, which may be too much for a log: names of people
+    and projects stand in them.
+    """
     before, after = ({rule.id: rule for rule in one.rules} for one in (old, new))
     found: list[Change] = []
     for name in sorted(before.keys() | after.keys()):
@@ -57,7 +61,8 @@ def difference(old: Bundle, new: Bundle) -> tuple[Change, ...]:
             found += (Change(what, way, text) for way, text in _rule(before[name], after[name], _EPOCH))
     found += _exceptions(old, new)
     for family in ("list", "pattern", "topic", "scoring"):
-        found += _definitions(family, getattr(old, f"{family}s"), getattr(new, f"{family}s"))
+        shown = contents or family == "scoring"
+        found += _definitions(family, getattr(old, f"{family}s"), getattr(new, f"{family}s"), contents=shown)
     for name in old.min_versions.keys() | new.min_versions.keys():
         one, other = old.min_versions.get(name, "any"), new.min_versions.get(name, "any")
         if one != other:
@@ -146,7 +151,7 @@ def _exceptions(old: Bundle, new: Bundle) -> Iterator[Change]:
                 yield Change(what, Direction.CHANGED, f"lifts {other.rule} for {_shown(other.matches)}")
 
 
-def _definitions(family: str, old: Any, new: Any) -> Iterator[Change]:
+def _definitions(family: str, old: Any, new: Any, *, contents: bool) -> Iterator[Change]:
     before, after = ({one.id: one for one in definitions} for definitions in (old, new))
     for name in before.keys() | after.keys():
         what = f"{family} {name}"
@@ -155,14 +160,18 @@ def _definitions(family: str, old: Any, new: Any) -> Iterator[Change]:
         elif name not in before:
             yield Change(what, Direction.CHANGED, "is new")
         elif before[name] != after[name]:
-            yield Change(what, Direction.CHANGED, "; ".join(_content(before[name], after[name])))
+            one, other = before[name], after[name]
+            text = "; ".join(_content(one, other)) if contents else f"{', '.join(_differing(one, other))} changed"
+            yield Change(what, Direction.CHANGED, text)
+
+
+def _differing(old: Any, new: Any) -> list[str]:
+    return [name for name in old.__struct_fields__ if getattr(old, name) != getattr(new, name)]
 
 
 def _content(old: Any, new: Any) -> Iterator[str]:
-    for name in old.__struct_fields__:
+    for name in _differing(old, new):
         one, other = getattr(old, name), getattr(new, name)
-        if one == other:
-            continue
         if isinstance(one, tuple) and isinstance(other, tuple):
             yield f"{name}: {changed_members(frozenset(one), frozenset(other))}"
         elif isinstance(one, frozenset):

@@ -107,8 +107,10 @@ def kinds(operator: str, *names: str) -> dict[str, Any]:
         (
             {"all": [*over(0.5)["all"], {"signal": "tone.angry", "is": True}]},
             {"any": [*over(0.5)["all"], {"signal": "tone.angry", "is": True}]},
-            "tighter all(injection.score>=0.5, tone.angry is true) becomes "
-            "any(injection.score>=0.5, tone.angry is true)",
+            (
+                "tighter all(injection.score>=0.5, tone.angry is true) becomes "
+                "any(injection.score>=0.5, tone.angry is true)"
+            ),
         ),
         (
             {"all": [{"signal": "pii.count", "gte": 2}]},
@@ -154,8 +156,13 @@ def test_a_changed_condition_is_told_with_its_direction(old: Any, new: Any, line
     ],
 )
 def test_what_became_of_definitions_is_told_with_values(old: Any, new: Any, line: str) -> None:
-    [change] = difference(bundle_of(policy_set(rule(), **old)), bundle_of(policy_set(rule(), **new)))
+    before, after = bundle_of(policy_set(rule(), **old)), bundle_of(policy_set(rule(), **new))
+    [change] = difference(before, after, contents=True)
     assert f"{change.what}: {change.text}" == line
+    if {"lists", "topics", "patterns"} & old.keys():  # what a log must not tell
+        [quiet] = difference(before, after)
+        assert quiet.text.endswith(" changed")
+        assert not any(word in quiet.text for word in ("credit", "debt", "B[0-9]", "adds"))
 
 
 def test_duties_are_told_from_and_to() -> None:

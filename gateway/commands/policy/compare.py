@@ -34,7 +34,7 @@ def diff_command(context: click.Context, *, old: Path, new: Path, form: str) -> 
     """
     now = datetime.now(UTC)
     before, after = sound(context, (old,), now, form), sound(context, (new,), now, form)
-    changes = difference(before, after)
+    changes = difference(before, after, contents=True)
     if form == "json":
         print_json({"old": before.digest, "new": after.digest, "changes": msgspec.to_builtins(changes)})
         return
