@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from gateway.domain.sealing import MasterKey, Purpose
 from gateway.domain.signal import Finding
 from gateway.domain.verdict import Escalation
 from gateway.domain.vocabulary import Phase, SignalType
+from gateway.policy.bundle import Bundle
 from gateway.policy.load import load_bundle
 from gateway.settings import CaseSettings, ConsoleSettings, Settings
 
@@ -189,6 +191,18 @@ def field(page: str, name: str) -> str:
     return unescape(match[1])
 
 
+@lru_cache(maxsize=1)
+def policies() -> Bundle:
+    """Loaded once: what they mean never changes."""
+    return load_bundle((POLICIES,), signals={"pii_patterns.entities": SignalType.KINDS}, now=OPENED)
+
+
+@lru_cache(maxsize=1)
+def renderer() -> Renderer:
+    """Templates are compiled once."""
+    return Renderer(load_assets(), base=BASE)
+
+
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     async for made in make_stage(tmp_path, ConsoleSettings(enabled=True), None):
@@ -200,7 +214,7 @@ async def make_stage(
 ) -> AsyncIterator[Stage]:
     clock, detectors, audit = Clock(), Detectors(), FakeAudit()
     settings = Settings(data_dir=folder, console=console, cases=CaseSettings(lease_s=900))
-    bundle = load_bundle((POLICIES,), signals={"pii_patterns.entities": SignalType.KINDS}, now=clock())
+    bundle = policies()
     store = SqliteCaseStore.open(folder / "cases.db", key=MASTER.derive(Purpose.CASE_CONTENT))
     db = ConsoleDatabase.open(folder / "console.db")
     transitions = Transitions(store, audit, clock=clock, announce=lambda *_: ())
@@ -240,7 +254,7 @@ async def make_stage(
         clock=clock,
         case_key=MASTER.derive(Purpose.CASE_BINDING),
         ref_key=MASTER.derive(Purpose.PRINCIPAL_REF),
-        renderer=Renderer(load_assets(), base=BASE),
+        renderer=renderer(),
         door=asyncio.Semaphore(2),
     )
     stage.append(Stage(parts, clock, detectors, audit))
