@@ -41,7 +41,7 @@ _NOBODY: Final = frozenset(
 
 
 def lint(bundle: Bundle, *, now: dt.datetime) -> tuple[Fault, ...]:
-    """All findings (`POL012` and `POL1xx`), sorted by place. Pure, CPU-bound: about a millisecond a rule."""
+    """All findings (`POL012` and `POL1xx`), sorted by place. Pure, CPU-bound: milliseconds a rule."""
     places: dict[str, Node] = {}
     found: list[Fault] = []
     for source in bundle.sources:

@@ -132,7 +132,7 @@ def spelled(one: dict[str, Any], seed: int) -> str:
     return "\n".join(lines) + "\n" * choose.randint(0, 2)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(sets=policies(most=2), seed=st.integers(0, 2**32))
 def test_the_layout_never_changes_the_digest_and_is_found_at_once(sets: list[dict[str, Any]], seed: int) -> None:
     texts = [spelled(one, seed + number) for number, one in enumerate(sets)]
@@ -158,7 +158,7 @@ def test_the_layout_never_changes_the_digest_and_is_found_at_once(sets: list[dic
         ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(word=st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=20))
 def test_any_word_keeps_its_spelling(word: str) -> None:
     one = policy_set(rule(), lists={"words": {"values": [word]}})

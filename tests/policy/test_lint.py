@@ -164,6 +164,31 @@ def test_a_rule_that_others_make_idle_is_told_with_the_other(narrow: dict[str, A
     assert [one for one in found(narrow, WIDE) if "rule `N`" in one[1]] == (expected if idle else [])
 
 
+@pytest.mark.parametrize(
+    ("effect", "other", "phase", "idle"),
+    [
+        ("flag", "flag", "query", True),
+        ("flag", "redact", "query", True),
+        ("flag", "escalate", "query", False),  # an approval lifts the escalation, and the flag stays
+        ("flag", "refuse", "query", True),
+        ("redact", "redact", "query", False),
+        ("redact", "escalate", "query", False),  # what is approved is still redacted
+        ("redact", "refuse", "query", True),
+        ("escalate", "refuse", "query", True),
+        ("refuse", "refuse", "query", True),
+        ("flag", "refuse", "passage", False),  # a person may let the passage in
+        ("refuse", "refuse", "passage", True),
+    ],
+)
+def test_what_a_person_can_lift_makes_no_rule_idle(effect: str, other: str, phase: str, idle: bool) -> None:
+    def one(id_: str, effect_: str, threshold: float) -> dict[str, Any]:
+        then = {"effect": effect_, **({"entities": ["PERSON"]} if effect_ == "redact" else {})}
+        return rule(id_, phase=phase, when={"all": [over(threshold)]}, then=then, on_error="refuse")
+
+    messages = [message for code, message in found(one("N", effect, 0.9), one("W", other, 0.5)) if code == "POL107"]
+    assert ["rule `N`" in message for message in messages if "rule `N`" in message] == ([True] if idle else [])
+
+
 def test_several_rules_can_make_one_idle_together() -> None:
     low, high = rule("LOW", when={"all": [over(0.7, "lt")]}), rule("HIGH", when={"all": [over(0.7)]})
     message = "rule `R-1` never decides: others together always reach its effect, remove or narrow it"

@@ -277,7 +277,7 @@ def small_evidence(choose: random.Random) -> Evidence:
     return structs.replace(one, values=values)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     old=st.lists(RULES, min_size=1, max_size=2),
     new=st.lists(RULES, min_size=1, max_size=3),
