@@ -24,6 +24,7 @@ from gateway.assembly.console import ConsoleNeeds, build_console
 from gateway.assembly.ingest import kept_scans
 from gateway.assembly.metrics import Metering
 from gateway.assembly.policies import PolicyWorkshop, open_policies
+from gateway.assembly.sinks import SinkWatch
 from gateway.audit.boot import Accept
 from gateway.audit.log import SqliteAuditLog
 from gateway.audit.read import AuditReader, Filter
@@ -103,7 +104,8 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     master = MasterKey.load_or_create(data / MASTER_KEY_FILE)
     log = open_audit(settings)
     closing.callback(log.close)
-    metering = Metering(settings, clock_us=_monotonic_us)
+    sinks = SinkWatch(settings)
+    metering = Metering(settings, sinks, clock_us=_monotonic_us)
     audit = metering.log(log)
     embedder = CachingEmbedder(MiniLmEmbedder())
     cache_key = master.derive(Purpose.INSPECTION_CACHE)
@@ -156,12 +158,12 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     openai = OpenAiWire(door, waiting, settings, created=int(utc_now().timestamp()))
     review = build_review(settings, cases, audit=audit, judge_edit=_edit_judge(pipeline), clock=utc_now)
     start_case_clock(settings, environ, closing, cases, audit=audit, clock=utc_now, ids=random_id)
-    follow_audit(settings, log, closing, clock=utc_now)
+    follow_audit(settings, environ, log, closing, clock=utc_now)
     return Gateway(
         openai=openai,
         cases=CasesWire(door, cases.store, desk=cases.desk, review=review, openai=openai, key=cases.key),
         feedback=FeedbackWire(door, audit, _asked(data / AUDIT_FILE)),
-        health=HealthWire(lambda: Health(audit=log.healthy, policy=policies.state())),
+        health=HealthWire(lambda: Health(audit=log.healthy, policy=policies.state(), sinks=sinks.keeps_up())),
         openapi=OpenApiWire(door),
         trail=audit_wire(settings, door, audit, master, clock=utc_now),
         metrics=metering.wire(

@@ -1,13 +1,14 @@
 """Wires what reads the audit log while the gateway runs: index, sinks, signs of life, and the routes for auditors."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 
+from gateway.assembly.sinks import deliveries
 from gateway.audit.anchoring import Trust
 from gateway.audit.background import Background, Makes
 from gateway.audit.heartbeat import Heartbeat
@@ -27,16 +28,19 @@ _log = structlog.get_logger("gateway.audit")
 
 def follow_audit(
     settings: Settings,
+    environ: Mapping[str, str],
     audit: AuditLog,
     closing: AsyncExitStack,
     *,
     clock: Callable[[], datetime],
 ) -> None:
-    """Start what follows the log, and end it with the gateway."""
+    """Start what follows the log, and end it with the gateway. Raises `ConfigurationError` for a wrong sink."""
     log = settings.data_dir / AUDIT_FILE
-    background = Background(settings.data_dir / AUDIT_LOCK, _parts(settings, log), warn=_warn)
+    parts: list[Makes] = [("audit-index", lambda: IndexFollower(log))] if settings.trail.index else []
+    parts += deliveries(settings, environ, _warn)
+    background = Background(settings.data_dir / AUDIT_LOCK, parts, warn=_warn)
     background.start()
-    closing.callback(background.stop)
+    closing.push_async_callback(asyncio.to_thread, background.stop)
     heartbeat = Heartbeat(log, audit, every_s=settings.trail.heartbeat_s, clock=clock, warn=_warn)
     heartbeat.start()
     closing.push_async_callback(heartbeat.stop)
@@ -66,13 +70,6 @@ def audit_wire(
         clock=clock,
     )
     return AuditWire(door, needs)
-
-
-def _parts(settings: Settings, log: Path) -> list[Makes]:
-    parts: list[Makes] = []
-    if settings.trail.index:
-        parts.append(("audit-index", lambda: IndexFollower(log)))
-    return parts
 
 
 def _warn(part: str, reason: str) -> None:

@@ -1,10 +1,11 @@
 """Wires the counts of a node: what feeds them, what is looked up when somebody asks, who may ask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
 
+from gateway.assembly.sinks import SinkWatch
 from gateway.cases.case import CaseState
 from gateway.cases.store import CaseStore
 from gateway.domain.errors import GuardUnavailable
@@ -30,8 +31,9 @@ class Healthy(Protocol):
 class Metering:
     """The counts of one worker. With `metrics.access: off` nothing is counted and nothing is in the way."""
 
-    def __init__(self, settings: Settings, *, clock_us: Callable[[], int]) -> None:
+    def __init__(self, settings: Settings, sinks: SinkWatch, *, clock_us: Callable[[], int]) -> None:
         """`clock_us` is monotonic."""
+        self._sinks = sinks
         self._access = settings.metrics.access
         self._clock_us = clock_us
         self._counts = Counts(FAMILIES)
@@ -65,7 +67,7 @@ class Metering:
 
         async def exposed() -> bytes:
             counts, gauges = await node.total()
-            return exposition(FAMILIES, counts, [*gauges, *await _cases(cases)])
+            return exposition(FAMILIES, counts, [*gauges, *_lags(self._sinks), *await _cases(cases)])
 
         return MetricsWire(door, self._access, exposed)
 
@@ -111,6 +113,20 @@ def _gauges(audit: Healthy, policy: PolicyState) -> list[Gauge]:
             value=float(bool(policy.candidate_error)),
         ),
     ]
+
+
+def _lags(sinks: SinkWatch) -> Iterator[Gauge]:
+    for lag in sinks.lags():
+        for name, about, value in (
+            ("gateway_audit_sink_lag_events", "Events that a sink lacks", lag.behind),
+            ("gateway_audit_sink_lag_seconds", "Age of the oldest event that a sink lacks", lag.behind_s),
+            (
+                "gateway_audit_sink_failures",
+                "Deliveries to a sink that failed since the last that did not",
+                lag.failures,
+            ),
+        ):
+            yield Gauge(name=name, about=about, labels={"sink": lag.sink}, value=float(value))
 
 
 async def _cases(store: CaseStore) -> list[Gauge]:

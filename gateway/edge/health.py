@@ -21,6 +21,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     audit: bool
     policy: PolicyState
+    sinks: bool | None = None  # whether copies of events keep up; `None` without sinks
 
     @property
     def ready(self) -> bool:
@@ -59,7 +60,7 @@ class HealthWire:
         status = 200 if health.ready else 503
         body = {
             "status": "ok" if health.ready else "unavailable",
-            "checks": {"audit": health.audit},
+            "checks": {"audit": health.audit} | ({} if health.sinks is None else {"sinks": health.sinks}),
             "policy": health.policy_body(),
         }
         await send_json(send, status, {}, body)

@@ -8,6 +8,7 @@ from gateway.commands.audit.erasure import erase, hold, retention
 from gateway.commands.audit.read import export, show
 from gateway.commands.audit.seal import seal_command
 from gateway.commands.audit.search import reindex, search, stats, timeline
+from gateway.commands.audit.sinks import sinks_command
 from gateway.commands.audit.verify import prove, verify
 
 
@@ -29,6 +30,7 @@ for _command in (
     seal_command,
     search,
     show,
+    sinks_command,
     stats,
     timeline,
     verify,
