@@ -52,13 +52,13 @@ def create_accounts(settings: Settings, record: Callable[[EventDraft], object], 
 def instructions(url: str, passwords: dict[str, Secret]) -> list[str]:
     """What to print: where the console is, and who may sign in."""
     lines = ["", f"The console for people is at {url}/console. Accounts, one per role:"]
-    lines += [f"  {name:<14} {password.reveal()}" for name, password in passwords.items()]
-    return [*lines, "  Three cases wait there: sign in as reviewer and press n."]
+    return lines + [f"  {name:<14} {password.reveal()}" for name, password in passwords.items()]
 
 
-def ask_for_people(url: str, key: str) -> None:
-    """Send what will wait for a person, so that the console has something to show. A question that waits already
-    opens no second case."""
+def ask_for_people(url: str, key: str) -> int:
+    """Send what will wait for a person, so that the console has something to show, and return how many questions do.
+    One that waits already opens no second case."""
+    waiting = 0
     for question in _QUESTIONS:
         body = {"model": "extractive", "messages": [{"role": "user", "content": question}]}
         request = urllib.request.Request(  # noqa: S310 our own server on loopback
@@ -67,4 +67,6 @@ def ask_for_people(url: str, key: str) -> None:
             {"authorization": f"Bearer {key}", "content-type": "application/json"},
         )
         with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310
+            waiting += "x-gateway-case" in answer.headers
             answer.read()
+    return waiting

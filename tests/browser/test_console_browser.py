@@ -30,7 +30,7 @@ def test_a_case_from_question_to_delivered_answer(site, visit) -> None:
     with expect_page(page):
         page.get_by_role("button", name="Note it and show the answer").click()
     assert "delicate-answer" in page.get_by_role("group", name="The model's answer").inner_text()
-    page.get_by_label("Reason", exact=True).first.select_option("within_policy")
+    page.locator("#decide-code").select_option("within_policy")
     with expect_page(page):
         page.get_by_role("button", name="Approve", exact=True).click()
     assert "Done: approve" in page.get_by_role("status").inner_text()
@@ -48,7 +48,7 @@ def test_an_edited_answer_reaches_its_requester(site, visit) -> None:
     page.get_by_label("I cannot say").check()
     with expect_page(page):
         page.get_by_role("button", name="Note it").click()
-    page.get_by_text("Edit the answer", exact=True).click()
+    page.locator("#edit summary").click()
     page.get_by_label("Answer", exact=True).fill("This is a delicate-answer for you. You could ask an adviser.")
     with expect_page(page):
         page.get_by_role("button", name="Show what I change").click()
@@ -77,7 +77,7 @@ def test_two_reviewers_race_and_the_second_loses_nothing(site, visit) -> None:
     slow = visit("zoe").go(f"/cases/{case}")
     slow.page.get_by_text("Ask the requester", exact=True).click()
     slow.page.get_by_label("Your question").fill("Which account do you mean?")
-    zoe.page.get_by_label("Reason", exact=True).first.select_option("against_policy")
+    zoe.page.locator("#decide-code").select_option("against_policy")
     with expect_page(zoe.page):
         zoe.page.get_by_role("button", name="Refuse", exact=True).click()
     with expect_page(slow.page):
@@ -277,7 +277,7 @@ def test_a_whole_case_without_javascript(site, visit) -> None:
     page.get_by_role("button", name="Claim this case").click()
     page.get_by_label("It should not be answered").check()
     page.get_by_role("button", name="Note it").click()
-    page.get_by_label("Reason", exact=True).first.select_option("within_policy")
+    page.locator("#decide-code").select_option("within_policy")
     page.get_by_role("button", name="Approve", exact=True).click()
     assert "Done: approve" in page.get_by_role("status").inner_text()
     assert "delicate-answer" in site.ask(question, **{"x-gateway-case": case})["choices"][0]["message"]["content"]
