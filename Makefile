@@ -17,7 +17,7 @@ help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## Set up and run the gateway of a fictional bank, and print what to try
-	$(BIN)/gateway demo
+	$(BIN)/gateway demo --with-signer
 
 serve: $(VENV)/.runtime ## Run a gateway with your own gateway.yaml (GATEWAY_CONFIG=…)
 	$(BIN)/gateway serve

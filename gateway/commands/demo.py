@@ -43,14 +43,15 @@ _READY_S: Final = 120.0
 @click.option(
     "--policies",
     type=click.Path(path_type=Path),
-    default=Path("policies"),
+    multiple=True,
+    default=(Path("policies/base"), Path("policies/finance")),
     show_default=True,
-    help="Policies to serve with.",
+    help="Policies to serve with; can be given several times.",
 )
 @click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True, help="Port to listen on.")
 @click.option("--prepare-only", is_flag=True, help="Set everything up and print the commands, but do not serve.")
 @click.option("--with-signer", is_flag=True, help="Sign checkpoints of the audit log, too, in a child process.")
-def demo(*, folder: Path, policies: Path, port: int, prepare_only: bool, with_signer: bool) -> None:
+def demo(*, folder: Path, policies: tuple[Path, ...], port: int, prepare_only: bool, with_signer: bool) -> None:
     """Index the sample documents of a fictional bank, make a key per role, and serve.
 
     Needs no account, no key, no server and no download. What it made stays in FOLDER and can be used again.
@@ -70,7 +71,7 @@ def demo(*, folder: Path, policies: Path, port: int, prepare_only: bool, with_si
     if prepare_only:
         click.echo(text)
         return
-    threading.Thread(target=_announce, args=(port, text, keys["colleague"]), daemon=True).start()
+    threading.Thread(target=_announce, args=(port, text, keys["customer"]), daemon=True).start()
     with _signer(file, folder) if with_signer else nullcontext():
         run(settings, config=str(file), host=settings.server.host, port=port, workers=1)
 
@@ -120,8 +121,8 @@ def _announce(port: int, text: str, key: str) -> None:
     until = time.monotonic() + _READY_S
     while time.monotonic() < until:
         if _is_ready(port):
-            ask_for_people(f"http://127.0.0.1:{port}", key)
-            click.echo(text)
+            waiting = ask_for_people(f"http://127.0.0.1:{port}", key)
+            click.echo(f"{text}  {waiting} cases wait there: sign in as reviewer and press n.\n")
             return
         time.sleep(_POLL_S)
 

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ _LABEL: Final = "demo"
 _SETTINGS: Final = """\
 # The demo's settings; `gateway settings` explains every key. Delete this folder to start afresh.
 data_dir: {data}
-policies: [{policies}]
+policies: {policies}
 server: {{port: {port}}}
 console: {{enabled: true}}
 audit: {{log_name: gateway/demo/node-1}}
@@ -62,11 +62,11 @@ class _Questions(Struct, frozen=True, kw_only=True, rename={"to_try": "try"}):
     to_try: list[_Try]
 
 
-def write_settings(folder: Path, *, policies: Path, port: int) -> Path:
+def write_settings(folder: Path, *, policies: Sequence[Path], port: int) -> Path:
     """Write the settings file of the demo and return its path."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / "gateway.yaml"
-    quoted = (json.dumps(str(folder)), json.dumps(str(policies)))
+    quoted = (json.dumps(str(folder)), json.dumps([str(path) for path in policies]))
     file.write_text(_SETTINGS.format(data=quoted[0], policies=quoted[1], port=port), "utf-8")
     return file
 

@@ -126,6 +126,9 @@ class RetrievalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     on_failure: Annotated[
         Literal["refuse", "answer_without"], _about("what happens to a request whose search failed")
     ] = "refuse"
+    fallback_store: Annotated[
+        Literal["off", "embedded"], _about("searched while Weaviate fails; ingests of this node keep it equal")
+    ] = "off"
     weaviate_host: Annotated[Name, _about("Weaviate's host name")] = "127.0.0.1"
     weaviate_http_port: Annotated[Port, _about("its HTTP port")] = 8081
     weaviate_grpc_port: Annotated[Port, _about("its gRPC port")] = 50_051
@@ -183,7 +186,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that can be configured."""
 
     data_dir: Annotated[Path, _about("folder for keys, passages and the audit log")] = Path("var")
-    policies: Annotated[tuple[Path, ...], _about("files and folders of policies")] = (Path("policies"),)
+    policies: Annotated[tuple[Path, ...], _about("files and folders of policies")] = (Path("policies/base"),)
     server: ServerSettings = field(default_factory=ServerSettings)
     models: tuple[ModelSettings, ...] = (ModelSettings(name="extractive", provider="extractive"),)
     embeddings: tuple[EmbeddingModelSettings, ...] = (EmbeddingModelSettings(name="all-minilm-l6-v2"),)

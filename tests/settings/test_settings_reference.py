@@ -38,7 +38,7 @@ def test_types_and_defaults_are_words():
     assert by_key["`models[].fallbacks`"][:2] == ["list of text", "`[]`"]
     assert by_key["`apps.<name>.block_mode`"][:2] == ["`refusal` or `error`", "`refusal`"]
     assert by_key["`apps.<name>.retrieval`"][:2] == ["true or false", "`true`"]
-    assert by_key["`policies`"][:2] == ["list of path", "`[policies]`"]
+    assert by_key["`policies`"][:2] == ["list of path", "`[policies/base]`"]
     assert by_key["`limits.redis_url`"][1] == "empty"
 
 
