@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from gateway.edge.openapi import openapi_document
 from gateway.policy.json_schema import policy_schema
 from gateway.retrieval.metadata import metadata_schema
 from gateway.settings import settings_reference
+from tests.support.policy_packs import NAMES, rules_of
 from tests.support.policy_reference import policy_reference
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +59,10 @@ def metadata_file() -> str:
     return json.dumps(metadata_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-SECTIONS: dict[str, Callable[[], str]] = {"commands": commands}
+SECTIONS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    **{f"rules_{name.replace('-', '_')}": partial(rules_of, name) for name in NAMES},
+}
 FILES: dict[str, Callable[[], str]] = {
     "gateway/settings/REFERENCE.md": settings_file,
     "policies/policy.schema.json": schema_file,
@@ -67,7 +72,7 @@ FILES: dict[str, Callable[[], str]] = {
     "gateway/retrieval/metadata.schema.json": metadata_file,
     "gateway/edge/openapi.json": lambda: json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n",
 }
-DOCUMENTS = ("README.md",)
+DOCUMENTS = ("README.md", *(f"policies/{name}/README.md" for name in NAMES))
 
 
 def current(path: Path) -> str:
