@@ -136,7 +136,9 @@ class TestCompose:
                 assert source in COMPOSE["volumes"]
             assert target.startswith("/")
         assert SERVICES["gateway"]["environment"]["GATEWAY_CONFIG"] in mounts.values()
-        assert {str(path) for path in SETTINGS.policies} <= set(mounts.values())
+        for policies in SETTINGS.policies:
+            [(source, target)] = [m for m in mounts.items() if policies.is_relative_to(m[1])]
+            assert (DOCKER / source / policies.relative_to(target)).is_dir()
 
     def test_stores_have_no_way_out_and_the_gateway_finds_them(self) -> None:
         assert COMPOSE["networks"]["stores"]["internal"] is True
