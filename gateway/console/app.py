@@ -44,6 +44,7 @@ class ConsoleApp:
     """Serves the console's pages. Every answer carries the security headers, those to errors too."""
 
     def __init__(self, parts: Parts, assets: Assets) -> None:
+        self._secure = parts.origin.startswith("https:")
         self._litestar = Litestar(
             route_handlers=[SignIn, *PAGES, _static(assets)],
             before_request=guard,
@@ -58,13 +59,12 @@ class ConsoleApp:
         given: Mapping[str, Any] = scope
         own: Any = {name: given[name] for name in _KEPT if name in given}
         own |= {"path": scope["path"], "root_path": "", "state": {}}
-        secure = scope.get("scheme") == "https"
 
         async def guarded(message: Any) -> None:
             if message["type"] == "http.response.start":
                 named = {name.lower() for name, _ in message["headers"]}
                 added = [(name, value) for name, value in _HEADERS.items() if name not in named]
-                if secure:
+                if self._secure:
                     added.append((b"strict-transport-security", b"max-age=31536000"))
                 message = {**message, "headers": [*message["headers"], *added]}
             await send(message)

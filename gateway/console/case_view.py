@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.cases import machine
-from gateway.cases.case import Case, SealedPassage
+from gateway.cases.case import Case, CaseState, SealedPassage
 from gateway.cases.desk import EDIT
 from gateway.cases.machine import Actor, Command, Refusal, is_leased
 from gateway.cases.review import QUESTION, REPLY, Act, CaseFile
@@ -50,6 +50,9 @@ CODES: Final = {
 }
 """Reason codes; each may be followed by a few words."""
 
+_TO_COME: Final = machine.OPEN | {CaseState.APPEALED}
+"""States from which somebody still decides."""
+
 _SOON: Final = timedelta(days=1)
 
 MASKED_READ: Final = "review with masked personal data"
@@ -88,7 +91,9 @@ class HistoryLine(Struct, frozen=True, kw_only=True):
 
 
 class CaseView(Struct, frozen=True, kw_only=True):
-    """`acts` are those that would be accepted now. `file` is `None` while the texts are closed to this person."""
+    """`acts` are those that would be accepted now. `file` is `None` while the texts are closed to this person.
+    `unbiased` says that this person may come to decide the case and has not said yet what they think: they see neither
+    the answer nor why others decided as they did."""
 
     case: Case
     evidence: CaseEvidence
@@ -97,6 +102,7 @@ class CaseView(Struct, frozen=True, kw_only=True):
     held: bool
     own_request: bool
     barred: str
+    unbiased: bool
     first_view: str
     unmasked: str
     file: ShownFile | None
@@ -111,12 +117,13 @@ async def view_case(parts: Parts, session: Session, case: Case) -> CaseView:
     own = actor.requests or actor.person == case.course.person
     unmasked = await blocking(parts.sessions.unmasked, session, case.id, now=now)
     first_view = await _first_view(parts, session, case)
+    barred = _barred(parts, case, actor, now)
+    unbiased = case.state in _TO_COME and not (own or barred or first_view) and case.phase is not Phase.QUERY
     file = None
     if not own and (mine or unmasked):
         principal = parts.principal(session, case.tenant)
         opened = await parts.review.open_file(case, principal, reason=unmasked or MASKED_READ)
-        show_answer = bool(first_view) or not mine
-        file = await _shown_file(parts, case, opened, masked=not unmasked, show_answer=show_answer)
+        file = await _shown_file(parts, case, opened, masked=not unmasked, show_answer=not unbiased)
     return CaseView(
         case=case,
         evidence=case_evidence(case, await parts.trace(case.exchange), parts.policy()),
@@ -124,11 +131,12 @@ async def view_case(parts: Parts, session: Session, case: Case) -> CaseView:
         mine=mine,
         held=held,
         own_request=own,
-        barred=_barred(parts, case, actor, now),
+        barred=barred,
+        unbiased=unbiased,
         first_view=first_view,
         unmasked=unmasked,
         file=file,
-        history=tuple(_line(case, step, actor) for step in await parts.store.history(case.id)),
+        history=tuple(_line(case, step, actor, unbiased=unbiased) for step in await parts.store.history(case.id)),
     )
 
 
@@ -204,7 +212,7 @@ def plain(text: ShownText) -> str:
     return "".join(piece.text or f"[{piece.kind}]" for piece in text.pieces)
 
 
-def _line(case: Case, step: Step, actor: Actor) -> HistoryLine:
+def _line(case: Case, step: Step, actor: Actor, *, unbiased: bool) -> HistoryLine:
     if step.person and step.person == actor.person:
         who = "you"
     elif step.actor == "gateway":
@@ -219,5 +227,5 @@ def _line(case: Case, step: Step, actor: Actor) -> HistoryLine:
         before=step.before.value,
         after=step.after.value,
         who=who,
-        reason=step.reason,
+        reason="" if unbiased else step.reason,
     )

@@ -1,6 +1,6 @@
 """The queue: cases that wait, the earliest due first, and the next one for whoever asks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from gateway.console.parts import ConsoleRequest, Parts, parts_of, session_of
 from gateway.console.sessions import Session
 from gateway.domain.text import outline
 from gateway.domain.vocabulary import Effect
+from gateway.policy.compiled import CompiledRule
 
 _SHOWN: Final = 200
 _SHORTLY_S: Final = 15 * 60
@@ -81,10 +82,11 @@ class QueuePage(Controller):
             if filters.states == WAITING
             else await _cases(parts, session, filters.states, tenant=filters.tenant)
         )
-        rows = [_row(parts, session, case, now) for case in wanted if _fits(case, filters)]
+        rules = {rule.id: rule for rule in parts.policy().rules}
+        rows = [_row(parts, session, case, rules, now) for case in wanted if _fits(case, filters)]
         if filters.mine:
             rows = [row for row in rows if row.mine]
-        everything = [_row(parts, session, case, now) for case in waiting]
+        everything = [_row(parts, session, case, rules, now) for case in waiting]
         return page(
             request,
             "queue.html",
@@ -141,9 +143,9 @@ async def _glasses(parts: Parts, session: Session, tenant: str) -> list[Case]:
     return [case for case, allowed in acts if case.tenant == tenant and "uphold" in allowed]
 
 
-def _row(parts: Parts, session: Session, case: Case, now: datetime) -> Row:
+def _row(parts: Parts, session: Session, case: Case, rules: Mapping[str, CompiledRule], now: datetime) -> Row:
     held = is_leased(case, now)
-    about = [rule for rule in parts.policy().rules if rule.id in case.rules]
+    about = [rules[name] for name in case.rules if name in rules]
     first = max(about, key=lambda rule: rule.effect is Effect.ESCALATE, default=None)
     return Row(
         case=case,

@@ -229,8 +229,33 @@ async def test_who_looks_without_claiming_gives_a_reason(stage) -> None:
     page = (await zoe.get(f"/cases/{case.id}")).text
     assert "Another reviewer has this case" in page
     await zoe.act(case, "unmask", {"reason": "complaint 12"})
-    assert "reply <mark" in (await zoe.get(f"/cases/{case.id}")).text
+    page = (await zoe.get(f"/cases/{case.id}")).text
     assert stage.audit.last["reason"] == "complaint 12"
+    assert "question <mark" in page
+    assert "reply <mark" not in page  # they may still come to decide it
+    assert "only after claiming it" in page
+
+
+async def test_who_decides_no_more_sees_the_answer_with_a_reason(stage) -> None:
+    case, bram = await claimed(stage, "bram")
+    await bram.act(case, "refuse", {"code": "harmful", "note": "my own reason"})
+    for name in ("bram", "zoe"):
+        browser = await stage.signed_in(name, "reviewer")
+        await browser.act(case, "unmask", {"reason": "complaint 12"})
+        page = (await browser.get(f"/cases/{case.id}")).text
+        assert "reply <mark" in page
+        assert "my own reason" in page
+
+
+async def test_the_second_reviewer_does_not_read_why_the_first_agreed(stage) -> None:
+    twice = (Escalation(rule="C-003", queue="credit", sla_s=3600, approvals=2),)
+    case, zoe = await claimed(stage, escalations=twice)
+    await zoe.act(case, "approve", {**APPROVE, "note": "looks fine"})
+    bram = await stage.signed_in("bram", "reviewer")
+    await bram.act(case, "claim")
+    assert "looks fine" not in (await bram.get(f"/cases/{case.id}")).text
+    await bram.act(case, "first-view", {"view": "unsure"})
+    assert "looks fine" in (await bram.get(f"/cases/{case.id}")).text
 
 
 @pytest.mark.parametrize(
