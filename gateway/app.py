@@ -57,6 +57,7 @@ from gateway.logs import configure_logging
 from gateway.pipeline import Pipeline
 from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.embedding import CachingEmbedder, MiniLmEmbedder
+from gateway.retrieval.fallback import FallbackStore
 from gateway.retrieval.retriever import PassageRetriever
 from gateway.retrieval.weaviate_store import WeaviateAddress, WeaviateStore
 from gateway.settings import ModelSettings, Settings, load_settings, resolve_redis_url, resolve_secret
@@ -324,12 +325,15 @@ class NamedModel(Protocol):
     version: str
 
 
-def open_store(settings: Settings, environ: Mapping[str, str], embedder: NamedModel) -> EmbeddedStore | WeaviateStore:
+def open_store(
+    settings: Settings, environ: Mapping[str, str], embedder: NamedModel
+) -> EmbeddedStore | WeaviateStore | FallbackStore:
     """The passage store that the settings name; the embedded one where retrieval is off, since it costs nothing."""
     identity = f"{embedder.name}@{embedder.version}"
     chosen = settings.retrieval
+    embedded = EmbeddedStore(settings.data_dir / INDEX_DIR, embedder=identity)
     if chosen.store != "weaviate":
-        return EmbeddedStore(settings.data_dir / INDEX_DIR, embedder=identity)
+        return embedded
     address = WeaviateAddress(
         host=chosen.weaviate_host,
         http_port=chosen.weaviate_http_port,
@@ -337,7 +341,11 @@ def open_store(settings: Settings, environ: Mapping[str, str], embedder: NamedMo
         secure=chosen.weaviate_secure,
         api_key=_secret(chosen.weaviate_api_key, environ),
     )
-    return WeaviateStore(address, collection=chosen.weaviate_collection, embedder=identity)
+    weaviate = WeaviateStore(address, collection=chosen.weaviate_collection, embedder=identity)
+    if chosen.fallback_store == "off":
+        return weaviate
+    # half of the time for a search is left to the second store
+    return FallbackStore(weaviate, embedded, timeout_s=chosen.timeout_s / 2, clock=time.monotonic)
 
 
 def _edit_judge(pipeline: Pipeline) -> Callable[[Case, CaseContent, str], Awaitable[tuple[str, ...]]]:

@@ -20,6 +20,7 @@ from gateway.policy.compiled import ALL_LEVELS
 from gateway.retrieval.chunk import ChunkingParameters, ChunkMethod
 from gateway.retrieval.document import Reading
 from gateway.retrieval.embedding import CachingEmbedder
+from gateway.retrieval.fallback import FallbackStore
 from gateway.retrieval.ingest import Ingest
 from gateway.retrieval.journal import IngestJournal, ingest_lock
 from gateway.retrieval.judging import PassageJudge
@@ -43,6 +44,9 @@ async def opened_ingest(
     with ingest_lock(data / INGEST_LOCK), IngestJournal(data / INGEST_FILE) as journal:
         store = open_store()
         try:
+            if isinstance(store, FallbackStore):
+                for tenant in sorted(await store.tenants()):
+                    await store.mirror(tenant)  # what an earlier ingest without it, or a failed one, has left out
             async with _judging(settings, embedder, clock=lambda: now) as judge:
                 yield Ingest(
                     store,

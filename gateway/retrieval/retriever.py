@@ -70,7 +70,7 @@ class PassageRetriever:
         return Retrieval(
             status=status,
             passages=_selected(visible, top_k=self._top_k, max_chars=self._max_context_chars),
-            store=self._store.name,
+            store=result.store or self._store.name,
             index_rev=result.index_rev,
             filter=filter_digest(principal.tenant, groups),
             dropped=len(result.passages) - len(visible),

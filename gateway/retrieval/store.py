@@ -51,11 +51,13 @@ class SearchRequest(Struct, frozen=True, kw_only=True):
 
 class SearchResult(Struct, frozen=True, kw_only=True):
     """Passages best first with scores in 0..1; the tenant that the index they were read from names as its owner,
-    and the revision of that index. Both are "" for a tenant without an index."""
+    and the revision of that index. Both are "" for a tenant without an index. `store` names the store that was
+    searched, where that is not the one that was asked."""
 
     tenant: str = ""
     passages: tuple[Passage, ...] = ()
     index_rev: str = ""
+    store: str = ""
 
 
 class Withheld(Struct, frozen=True, kw_only=True):

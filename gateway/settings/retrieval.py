@@ -23,6 +23,10 @@ class ChunkingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     overlap_chars: Annotated[int, Meta(ge=0), _about("repeated where prose is cut; less than half the longest")] = 120
     small_chars: Annotated[int, Meta(ge=0), _about("shorter sections join a neighbour")] = 240
 
+    def __post_init__(self) -> None:
+        if self.overlap_chars >= self.target_chars // 2:
+            raise ValueError("`overlap_chars` must be less than half of `target_chars`")
+
 
 class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `gateway ingest` takes in."""

@@ -152,6 +152,8 @@ CROSS = [
         "SET014",
         "remove",
     ),
+    ("a fallback beside nothing", "retrieval: {fallback_store: embedded}", "SET024", "write `store: weaviate`"),
+    ("too much overlap", "ingest: {chunking: {target_chars: 200}}", "YAML024", "less than half"),
     ("a key for the built-in", "embeddings: [{name: a, api_key: 'env:X'}]", "SET014", "remove"),
     (
         "unknown fallback",
