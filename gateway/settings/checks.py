@@ -26,7 +26,7 @@ def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
         yield _literal_secret(document.node(retrieval, "weaviate_api_key"))
     if retrieval.fallback_store != "off" and retrieval.store != "weaviate":
         yield document.node(retrieval, "fallback_store").fault(
-            "SET024", "a fallback store stands beside Weaviate only: write `store: weaviate`, or remove `fallback_store`"
+            "SET024", "a fallback stands beside Weaviate only: write `store: weaviate`, or remove `fallback_store`"
         )
     yield from _case_faults(document)
     yield from _console_faults(document)
