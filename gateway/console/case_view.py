@@ -8,6 +8,7 @@ from msgspec import Struct
 from gateway.cases import machine
 from gateway.cases.case import Case, CaseState, SealedPassage
 from gateway.cases.desk import EDIT
+from gateway.cases.drill import DrillKind
 from gateway.cases.machine import Actor, Command, Refusal, is_leased
 from gateway.cases.review import QUESTION, REPLY, Act, CaseFile
 from gateway.cases.store import Step
@@ -126,7 +127,7 @@ async def view_case(parts: Parts, session: Session, case: Case) -> CaseView:
         file = await _shown_file(parts, case, opened, masked=not unmasked, show_answer=not unbiased)
     return CaseView(
         case=case,
-        evidence=case_evidence(case, await parts.trace(case.exchange), parts.policy()),
+        evidence=case_evidence(case, await parts.trace(await _exchange(parts, case)), parts.policy()),
         acts=allowed_acts(parts, case, actor, now),
         mine=mine,
         held=held,
@@ -138,6 +139,14 @@ async def view_case(parts: Parts, session: Session, case: Case) -> CaseView:
         file=file,
         history=tuple(_line(case, step, actor, unbiased=unbiased) for step in await parts.store.history(case.id)),
     )
+
+
+async def _exchange(parts: Parts, case: Case) -> str:
+    """The exchange whose verdict the case is about. A blind review shows that of the case that it is about, so that
+    nobody can tell the two apart."""
+    drill = await parts.store.drill_of(case.id)
+    about = await parts.store.find(drill.about) if drill is not None and drill.kind is DrillKind.BLIND else None
+    return case.exchange if about is None else about.exchange
 
 
 async def has_first_view(parts: Parts, session: Session, case: Case) -> bool:

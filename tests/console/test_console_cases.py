@@ -5,8 +5,10 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.cases.case import REASON, CaseState
+from gateway.cases.drill import Drill, DrillKind
 from gateway.cases.machine import Claim
 from gateway.cases.review import Act
 from gateway.console.case_page import Typed, reason_of
@@ -313,6 +315,23 @@ async def test_the_evidence_says_why(stage) -> None:
     page = (await zoe.get(f"/cases/{case.id}")).text
     for text in ("list.delicate is true", "lists@1", "timeout", "list.delicate = yes (assistant)", "Tests of cases"):
         assert text in page
+
+
+async def test_a_blind_review_looks_like_the_case_it_is_about(stage) -> None:
+    case = await stage.open_case(1, exchange="ex-first")
+    verdict = [{"phase": "answer", "rules": [{"id": "C-003", "effect": "escalate", "why": ["list.delicate is true"]}]}]
+    stage.tell("ex-first", type="outcome", answer=verdict)
+    content = await stage.parts.store.sealed_content(case)
+    copied = structs.replace(case, id="case_" + "b" * 32, exchange="ex-copy", fingerprint="b" * 64)
+    drill = Drill(case=copied.id, kind=DrillKind.BLIND, about=case.id, at=stage.clock())
+    assert await stage.parts.store.copy(copied, content, drill)
+    zoe = await stage.signed_in("zoe", "reviewer")
+    await zoe.act(copied, "claim")
+    page = (await zoe.get(f"/cases/{copied.id}")).text
+    assert "list.delicate is true" in page
+    assert "question <span" in page
+    assert case.id not in page
+    assert "blind" not in page
 
 
 async def test_rules_that_are_gone_and_policies_that_changed_are_told(stage) -> None:
