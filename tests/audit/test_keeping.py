@@ -1,4 +1,4 @@
-"""Texts of exchanges are on disk, encrypted, before the event that names them; what cannot be kept stops the exchange."""
+"""Texts of exchanges are on disk, encrypted, before the event that names them; one that cannot be kept stops it all."""
 
 import asyncio
 import json
