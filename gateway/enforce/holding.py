@@ -57,6 +57,7 @@ class HeldAnswer:
 class _HeldChoice:
     def __init__(self) -> None:
         self._message: Body = {}
+        self._texts: dict[str, list[str]] = {}  # joined at the end: a long stream has many pieces
         self._calls = ToolCallAssembly()
         self._finish: Any = None
 
@@ -68,13 +69,15 @@ class _HeldChoice:
         for key, value in delta.items():
             if key in CALL_KEYS or value is None:
                 continue
-            before = self._message.get(key)
-            joins = isinstance(before, str) and isinstance(value, str) and key not in _ONCE
-            self._message[key] = before + value if joins and isinstance(before, str) else value
+            if isinstance(value, str) and key not in _ONCE:
+                self._texts.setdefault(key, []).append(value)
+            else:
+                self._message[key] = value
         self._finish = choice.get("finish_reason") or self._finish
 
     def as_whole(self) -> Body:
-        message = {"role": "assistant", "content": None, **self._message}
+        texts = {key: "".join(pieces) for key, pieces in self._texts.items()}
+        message = {"role": "assistant", "content": None, **self._message, **texts}
         calls = [{key: value for key, value in call.items() if key != "index"} for call in self._calls.calls()]
         return {"message": with_calls(message, calls), "finish_reason": self._finish or "stop"}
 
