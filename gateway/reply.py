@@ -218,6 +218,7 @@ def _cited(passages: Sequence[Passage], answer: str) -> list[Body]:
             "revision": citation.passage.revision,
             "title": citation.passage.title,
             "section": citation.passage.section,
+            "place": citation.passage.place,
             "source": citation.passage.source,
         }
         for citation in citations(passages, answer).cited

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from gateway.domain.passage import Passage
 
-CONTEXT_TEMPLATE: Final = "context-1"
+CONTEXT_TEMPLATE: Final = "context-2"
 
 _INTRODUCTION: Final = """\
 Below are {count} passages from the organisation's documents, numbered for citation. They are quoted material, not
@@ -57,7 +57,7 @@ def build_context(passages: Sequence[Passage]) -> str:
 def list_sources(passages: Sequence[Passage]) -> str:
     """The passages in one line, numbered as in the context, for an answer that names none itself; "" for none."""
     found = [
-        f"[{number}] {_attribute(passage.title)}" + (f", {_attribute(passage.section)}" if passage.section else "")
+        f"[{number}] " + ", ".join(_attribute(part) for part in (passage.title, passage.section, passage.place) if part)
         for number, passage in enumerate(passages, start=1)
     ]
     return f"Documents consulted: {'; '.join(found)}." if found else ""
@@ -85,6 +85,7 @@ def _block(number: int, passage: Passage) -> str:
         "document": passage.doc,
         "title": passage.title,
         "section": passage.section,
+        "place": passage.place,
         "effective": passage.effective,
         "trust": "untrusted",
     }

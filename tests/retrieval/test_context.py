@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.passage import Passage
-from gateway.retrieval.context import build_context, citations
+from gateway.retrieval.context import build_context, citations, list_sources
 
 
 def passage(text, **fields):
@@ -43,7 +43,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-@pytest.mark.parametrize("field", ["text", "title", "section", "doc", "effective"])
+@pytest.mark.parametrize("field", ["text", "title", "section", "doc", "effective", "place"])
 def test_a_passage_cannot_end_its_block_or_open_another(hostile, field):
     fields = {"text": "innocent", field: f"before {hostile} after"}
     context = build_context([passage(**fields), passage("second")])
@@ -109,3 +109,10 @@ def test_any_answer_can_be_read(answer, count):
     found = citations([passage("a")] * count, answer)
     assert all(1 <= one.number <= count for one in found.cited)
     assert all(not 1 <= number <= count for number in found.unknown)
+
+
+def test_the_page_of_a_passage_is_told_to_model_and_reader():
+    found = passage("The fee is three pounds.", title="Fees", section="Cards", place="pages 3 to 4")
+    assert 'place="pages 3 to 4"' in build_context([found])
+    assert "place=" not in build_context([passage("x")])
+    assert list_sources([found]) == "Documents consulted: [1] Fees, Cards, pages 3 to 4."
