@@ -173,7 +173,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         console=build_console(
             ConsoleNeeds(
                 settings=settings,
-                environ=environ,
+                variables=environ,
                 master=master,
                 audit=audit,
                 cases=cases.store,

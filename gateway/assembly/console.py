@@ -39,7 +39,7 @@ class ConsoleNeeds(Struct, frozen=True, kw_only=True):
     """What the console shares with the rest of a worker process."""
 
     settings: Settings
-    environ: Mapping[str, str]
+    variables: Mapping[str, str]
     master: MasterKey
     audit: AuditLog
     cases: CaseStore
@@ -113,7 +113,7 @@ def _oidc(needs: ConsoleNeeds) -> "OidcClient | None":
     origin = needs.settings.console.public_url or f"http://127.0.0.1:{needs.settings.server.port}"
     return OidcClient(
         chosen,
-        secret=resolve_secret(chosen.client_secret, needs.environ) if chosen.client_secret else None,
+        secret=resolve_secret(chosen.client_secret, needs.variables) if chosen.client_secret else None,
         redirect_uri=f"{origin}{BASE}/callback",
         clock=needs.clock,
     )

@@ -1,6 +1,6 @@
 """The console as one ASGI application, mounted below a path of the gateway."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -8,6 +8,7 @@ from litestar import Controller, Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
+from litestar.routes import BaseRoute
 from litestar.types import Receive, Scope, Send
 
 from gateway.console.assets import Assets
@@ -54,6 +55,11 @@ class ConsoleApp:
             openapi_config=None,
             logging_config=None,
         )
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        """Every route, for tests of who may use it."""
+        return self._litestar.routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given: Mapping[str, Any] = scope

@@ -5,6 +5,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from litestar import Request
+from litestar.exceptions import MethodNotAllowedException
 from litestar.response import Response
 
 from gateway.console.parts import ConsoleRequest, Parts, blocking, parts_of
@@ -13,6 +14,7 @@ from gateway.domain.errors import RequestError
 
 EVERYBODY: Final = frozenset(Role)
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_METHODS: Final = frozenset({"GET", "POST"})
 _COOKIE: Final = "gateway_console"
 _DOOR: Final = "gateway_console_door"
 
@@ -20,6 +22,8 @@ _DOOR: Final = "gateway_console_door"
 async def guard(request: Request[Any, Any, Any]) -> Response[Any] | None:
     """Let the request pass, with `request.state.session` set, or answer it. Raises `RequestError`."""
     parts = parts_of(request)
+    if request.method not in _METHODS:
+        raise MethodNotAllowedException
     _check_host(parts, request)  # 1 host
     if request.method == "POST":
         _check_origin(parts, request)  # 2 origin

@@ -53,6 +53,7 @@ class SignIn(Controller):
         address, now = request.client.host if request.client else "", parts.clock()
         wait_s = await blocking(parts.throttle.wait_s, name, address, now=now)
         if wait_s:
+            await _record_failure(parts, name, code="throttled")
             told = f"Too many attempts. Try again in {wait_s} s."
             return _form(request, back=back, name=name, told=told, status=429, wait_s=wait_s)
         await blocking(parts.throttle.tried, name, address, now=now)

@@ -156,25 +156,25 @@ class Browser:
         self.csrf = ""
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
-        return await self._send("GET", path, None, headers)
+        return await self.send("GET", path, None, headers)
 
     async def post(
         self, path: str, form: dict[str, str] | None = None, *, csrf: str | None = None, **headers: str
     ) -> httpx.Response:
         token = self.csrf if csrf is None else csrf
         given = {"origin": self.host, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        return await self._send("POST", path, {"csrf": token, **(form or {})}, given)
+        return await self.send("POST", path, {"csrf": token, **(form or {})}, given)
 
     async def act(self, case: Case, act: str, form: dict[str, str] | None = None, **more: Any) -> httpx.Response:
         """Send a form of the case's page, with the revision that it has now."""
         now = await self.stage.case(case)
         return await self.post(f"/cases/{case.id}/{act}", {"revision": str(now.revision), **(form or {})}, **more)
 
-    async def _send(
-        self, method: str, path: str, form: dict[str, str] | None, headers: dict[str, str]
+    async def send(
+        self, method: str, path: str, form: dict[str, str] | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        sent = {**({"cookie": cookies} if cookies else {}), **headers}
+        sent = {**({"cookie": cookies} if cookies else {}), **(headers or {})}
         transport = httpx.ASGITransport(app=self.stage.app)
         async with httpx.AsyncClient(transport=transport, base_url=self.host) as client:
             answer = await client.request(method, path, data=form, headers=sent)

@@ -39,6 +39,17 @@ async def test_nobody_else_acts_on_a_case(stage, act: str, role: Role) -> None:
     assert await stage.case(case) == case
 
 
+async def test_every_route_says_whom_it_is_for(stage) -> None:
+    """There is no default: what forgets to say so answers an error."""
+    every = [handler for route in stage.app.routes for handler in route.route_handlers]
+    handlers = [handler for handler in every if handler.http_methods & {"GET", "POST"}]
+    assert len(handlers) > 12
+    for handler in handlers:
+        said = set(handler.opt) & {"roles", "open", "asset"}
+        assert len(said) == 1, handler
+        assert "roles" not in said or handler.opt["roles"] <= set(Role)
+
+
 @pytest.mark.parametrize("path", PAGES)
 async def test_without_a_session_every_page_leads_to_the_sign_in(stage, path: str) -> None:
     case = await stage.open_case()
@@ -226,3 +237,12 @@ async def test_a_broken_store_shows_nothing(stage) -> None:
     answer = await browser.get("/cases")
     assert answer.status_code == 503
     assert "nothing unrecorded" in answer.text
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "HEAD", "PUT", "DELETE", "PATCH"])
+async def test_other_methods_do_nothing(stage, method: str) -> None:
+    case = await stage.open_case()
+    browser = await stage.signed_in("zoe", "lead")
+    for path in ("/cases", f"/cases/{case.id}", f"/cases/{case.id}/claim"):
+        assert (await browser.send(method, path)).status_code == 405
+    assert await stage.case(case) == case

@@ -87,6 +87,7 @@ async def test_guessing_has_to_wait_and_waits_twice_as_long_each_time(stage, acc
     assert [(await sign_in(browser, password="wrong")).status_code for _ in range(5)] == [401] * 5
     answer = await sign_in(browser)  # even with the right password
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")
+    assert stage.audit.last["code"] == "throttled"
     stage.clock.forward(seconds=2)
     assert (await sign_in(browser, password="wrong")).status_code == 401
     assert (await sign_in(browser)).headers["retry-after"] == "4"
