@@ -1,6 +1,7 @@
 """The Weaviate store: the contract against a real server, and failures that need none.
 
-A server is named by `GATEWAY_TEST_WEAVIATE` as `host:http port:grpc port`; every test makes its own collections.
+A server is named by `GATEWAY_TEST_WEAVIATE` as `host:http port:grpc port`, its API key by `GATEWAY_TEST_WEAVIATE_KEY`
+if it wants one; every test makes its own collections.
 """
 
 import os
@@ -15,15 +16,18 @@ from gateway.retrieval.weaviate_store import WeaviateAddress, WeaviateStore, _cl
 from tests.retrieval.store_contract import IDENTITY, PassageStoreContract, document, found, request, update
 
 SERVER = os.environ.get("GATEWAY_TEST_WEAVIATE", "")
+KEY = os.environ.get("GATEWAY_TEST_WEAVIATE_KEY", "")
 NEEDS_SERVER = [
     pytest.mark.live,
     pytest.mark.skipif(not SERVER, reason="GATEWAY_TEST_WEAVIATE names no server (host:http port:grpc port)"),
 ]
 
 
-def address():
+def address(key=KEY):
     host, http_port, grpc_port = SERVER.split(":")
-    return WeaviateAddress(host=host, http_port=int(http_port), grpc_port=int(grpc_port))
+    return WeaviateAddress(
+        host=host, http_port=int(http_port), grpc_port=int(grpc_port), api_key=Secret(key) if key else None
+    )
 
 
 @pytest.fixture
@@ -101,6 +105,16 @@ class TestWeaviateStore(PassageStoreContract):
         with pytest.raises(ConfigurationError, match="delete the collection and ingest again") as raised:
             await store.start()
         assert expected[change] in raised.value.message
+
+    @pytest.mark.skipif(not KEY, reason="GATEWAY_TEST_WEAVIATE_KEY names no key of the server")
+    @pytest.mark.parametrize("key", ["", "another-key-1"])
+    async def test_a_wrong_key_is_a_failure_that_does_not_show_it(self, collection, key):
+        store = WeaviateStore(address(key), collection=collection, embedder=IDENTITY.embedder)
+        with pytest.raises(StoreUnavailable) as raised:
+            await store.search(request("loan"))
+        assert raised.value.code == "store_failed"
+        assert not key or key not in str(raised.value)
+        await store.close()
 
     async def test_starting_twice_creates_the_collections_once(self, make_store):
         await (await make_store()).start()
