@@ -14,7 +14,7 @@ from gateway.domain.verdict import RuleOutcome, Verdict
 from gateway.domain.vocabulary import Effect, Phase, Provenance, RuleMode, SignalStatus, strictest
 from gateway.enforce.answer import AnswerRelease
 from gateway.exchange import Exchange, JudgedPassage
-from gateway.judged import identifier, identifiers, recorded_passage, recorded_sight, recorded_values
+from gateway.judged import UNOFFERED, identifier, identifiers, recorded_passage, recorded_sight, recorded_values
 
 
 def intent(exchange: Exchange) -> EventDraft:
@@ -209,9 +209,10 @@ def _signals(values: Mapping[Provenance, Mapping[str, SignalValue]], runs: Mappi
 
 
 def _calls(exchange: Exchange) -> list[dict[str, Any]]:
+    offered = exchange.call.prompt.tools
     return [
         {
-            "tool": identifier(call.tool),
+            "tool": identifier(call.tool) if call.tool in offered else UNOFFERED,
             "effect": call.verdict.effect.value,
             "rules": [_outcome(outcome) for outcome in call.verdict.outcomes],
             "seen": recorded_sight(call.values, call.runs),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gateway.domain.signal import DetectorRun, SignalValue
 from gateway.domain.verdict import Evidence, FieldValue, RuleOutcome
@@ -17,7 +17,9 @@ from gateway.domain.vocabulary import Effect, Phase, Provenance, RuleMode, RuleS
 
 OLD: Final = "the event holds no signals of this text"
 UNREADABLE: Final = "the event is of no known form"
+UNOFFERED_TOOL: Final = "the model called a tool that the request did not offer, and the log does not name it"
 
+_UNOFFERED: Final = "?unoffered"
 _RELEASED: Final = "released"  # a passage whose finding a person lifted before it was served
 _ENDS: Final = frozenset({"outcome", "stream.close"})
 _MILLIONTH: Final = 1_000_000
@@ -122,7 +124,10 @@ class _Reader:
             yield self._judgement(Phase.ANSWER, policy, text, text if "rules" in text else None, after)
         for call in self._end.get("calls") or ():
             facts = {**after, "tool.name": call.get("tool", "")}
-            yield self._judgement(Phase.TOOL_CALL, policy, call, call.get("seen"), facts)
+            judgement = self._judgement(Phase.TOOL_CALL, policy, call, call.get("seen"), facts)
+            if call.get("tool") == _UNOFFERED:
+                judgement = structs.replace(judgement, evidence=None, missing=judgement.missing or UNOFFERED_TOOL)
+            yield judgement
 
     def _judgement(
         self,

@@ -38,7 +38,7 @@ from gateway.judged import identifiers, recorded_sight, recorded_value
 from gateway.pipeline import Pipeline
 from gateway.policy import Bundle, Levels
 from gateway.policy.explain_recorded import explain_recording
-from gateway.policy.recorded import OLD, recordings
+from gateway.policy.recorded import OLD, UNOFFERED_TOOL, recordings
 from gateway.policy.replay import Replayed, replay, summarise
 from gateway.policy.reviews import precision, reviews
 from gateway.settings import AppSettings, RetrievalSettings, Settings
@@ -319,7 +319,8 @@ async def test_passages_answers_and_tool_calls_are_asked_again() -> None:
     await seen.ask("tell", passages=[passage("score=0.55"), passage("plain", number=1)])
     await seen.ask(answer="Fine. score=0.65 here.")
     call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": '{"to": "kind=A"}'}}
-    await seen.ask(answer={"role": "assistant", "content": None, "tool_calls": [call]})
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    await seen.ask(answer=message, tools=[{"type": "function", "function": {"name": "look", "parameters": {}}}])
     candidate = policies(
         rule("P-1", phase="passage", when=score(0.6)),
         rule("A-1", phase="answer", when=score(0.66)),
@@ -330,6 +331,15 @@ async def test_passages_answers_and_tool_calls_are_asked_again() -> None:
         ("refuse", "allow", True),
         ("flag", "refuse", False),
     ]
+
+
+async def test_a_tool_that_was_never_offered_is_not_named_and_not_guessed() -> None:
+    seen = Traffic(policies())
+    call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": '{"to": "kind=A"}'}}
+    await seen.ask(answer={"role": "assistant", "content": None, "tool_calls": [call]})
+    assert "look" not in json.dumps(seen.events)
+    [one] = seen.replayed(policies())
+    assert one.reason == UNOFFERED_TOOL
 
 
 async def test_who_it_was_matters_only_where_the_candidate_asks() -> None:
