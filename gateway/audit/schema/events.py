@@ -66,6 +66,9 @@ EVENTS: Final[Mapping[EventType, Shapes]] = {
     EventType.LOG_BOOT: (operations.LogBoot,),
     EventType.LOG_RECOVERED: (operations.LogRecovered,),
     EventType.LOG_HEARTBEAT: (operations.Heartbeat,),
+    EventType.LOG_RETIRED: (operations.Retired,),
+    EventType.LOG_CHECKPOINT: (operations.NodeCheckpoint,),
+    EventType.LOG_SILENT: (operations.NodeSilent,),
     EventType.LOG_STOPPED: (operations.LogStopped,),
 }
 """The shapes that an event of each type may have."""

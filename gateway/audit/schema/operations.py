@@ -258,6 +258,33 @@ class LogStopped(Envelope, frozen=True, kw_only=True):
     unwritten: Annotated[Count, about("events that were lost with it; nobody was told that they are durable")]
 
 
+class Retired(Envelope, frozen=True, kw_only=True):
+    """The node is taken out of service: its silence from here on is no finding."""
+
+    reason: Annotated[str, about("code of the reason")]
+
+
+class NodeCheckpoint(Envelope, frozen=True, kw_only=True):
+    """In a roll-up: a checkpoint that a node has signed."""
+
+    origin: Annotated[str, about("the node's log")]
+    size: Annotated[Count, about("events it covers")]
+    root: Annotated[str, about("root of the tree, hex")]
+    note: Annotated[str, about("the signed note as the node published it")]
+    fit: Annotated[
+        Literal["first", "extends", "shrank", "forked"],
+        about("how it stands to the checkpoint of the same node before it; `forked`: same size, another root"),
+    ]
+
+
+class NodeSilent(Envelope, frozen=True, kw_only=True):
+    """In a roll-up: a node that was not retired gave no new checkpoint for too long."""
+
+    origin: Annotated[str, about("the node's log")]
+    size: Annotated[Count, about("events that its last checkpoint covers; 0 if there was none")]
+    silent_s: Annotated[Count, about("how long there was none", unit="seconds")]
+
+
 class Heartbeat(Envelope, frozen=True, kw_only=True):
     """A node that has nothing else to say lives."""
 

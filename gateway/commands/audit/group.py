@@ -6,6 +6,7 @@ from gateway.commands.audit.bodies import body, body_keys
 from gateway.commands.audit.break_glass import break_glass_command
 from gateway.commands.audit.erasure import erase, hold, retention
 from gateway.commands.audit.read import export, show
+from gateway.commands.audit.rollup import retire_command, rollup_command
 from gateway.commands.audit.seal import seal_command
 from gateway.commands.audit.search import reindex, search, stats, timeline
 from gateway.commands.audit.sinks import sinks_command
@@ -27,6 +28,8 @@ for _command in (
     export,
     prove,
     reindex,
+    retire_command,
+    rollup_command,
     seal_command,
     search,
     show,
