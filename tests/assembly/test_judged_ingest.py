@@ -5,7 +5,7 @@ import json
 import click
 import pytest
 from click.testing import CliRunner
-from retrieval.test_ingest import FakeEmbedder, only, visible, write
+from retrieval.corpora import FakeEmbedder, only, visible, write
 from support.fakes import NOW
 
 from gateway.assembly.ingest import kept_scans, opened_ingest

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -275,3 +276,20 @@ def test_the_nearest_rows_are_the_exact_ones(tmp_path):
         )[:15]
         assert [passage.doc for passage in got] == [f"d{n:03}" for n in expected]
     opened.close()
+
+
+async def test_an_index_of_the_format_before_validity_is_searched_and_replaced_by_the_next_change(make_store):
+    store = await make_store()
+    rev = await store.apply(update(document("a", "loan"), document("h", "loan", access=["hr"])))
+    await store.close()
+    database = store._home("acme") / rev / "passages.db"
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("ALTER TABLE label DROP COLUMN opens")
+        db.execute("ALTER TABLE label DROP COLUMN closes")
+        db.execute("UPDATE meta SET value = 'embedded-1' WHERE key = 'format'")
+    old = await make_store()
+    assert await found(old, "loan", day="2026-11-24") == ["a#0"]
+    assert set((await old.catalogue("acme")).documents) == {"a", "h"}
+    await old.apply(update(document("b", "loan", valid=("2027-01-01", ""))))
+    assert sorted(await found(old, "loan", day="2026-11-24")) == ["a#0"]
+    assert sorted(await found(old, "loan", day="2027-11-24")) == ["a#0", "b#0"]

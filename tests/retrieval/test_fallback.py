@@ -3,8 +3,7 @@
 import asyncio
 
 import pytest
-from retrieval.store_contract import IDENTITY, PassageStoreContract, document, found, request, update
-from retrieval.test_standing import StoreEmbedder
+from retrieval.store_contract import IDENTITY, PassageStoreContract, StoreEmbedder, document, found, request, update
 
 from gateway.domain.errors import ConfigurationError, StoreUnavailable
 from gateway.domain.passage import RetrievalStatus

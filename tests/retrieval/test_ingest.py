@@ -1,13 +1,12 @@
 """Files to searchable passages: faults, increments, tenants, the command."""
 
 import datetime as dt
-import hashlib
 from contextlib import asynccontextmanager
 
 import click
-import numpy as np
 import pytest
 from click.testing import CliRunner
+from retrieval.corpora import FakeEmbedder, front, only, visible, write
 
 from gateway.commands.ingest import ingest as command
 from gateway.domain.errors import ConfigurationError, FaultsFound, StoreUnavailable
@@ -18,28 +17,6 @@ from gateway.retrieval.document import MAX_FILE_BYTES, Reading, parse_document
 from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.ingest import Ingest, Progress, embedder_identity
 from gateway.retrieval.parsing.parser import Parser
-from gateway.retrieval.store import SearchRequest
-
-
-class FakeEmbedder:
-    """Unit vectors from a hash; counts the texts it was asked for."""
-
-    name, dimensions = "fake", 8
-
-    def __init__(self, version="1"):
-        self.version = version
-        self.texts = []
-
-    def embed(self, texts):
-        self.texts += texts
-        rows = [np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], np.uint8) + 1.0 for text in texts]
-        matrix = np.array(rows, np.float32).reshape(len(texts), 8)
-        return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
-
-
-def front(*, title="Card fees", owner="team:cards", classification="public", access="[public]", **more):
-    keys = {"title": title, "owner": owner, "classification": classification, "access": access} | more
-    return "---\n" + "".join(f"{key}: {value}\n" for key, value in keys.items() if value is not None) + "---\n"
 
 
 def read_documents(paths, *, tenant):
@@ -48,13 +25,6 @@ def read_documents(paths, *, tenant):
     if found.faults:
         raise FaultsFound(found.faults)
     return found.documents
-
-
-def write(folder, name, body="# Card fees\n\nThe fee is three pounds.\n", **keys):
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(front(**keys) + body, "utf-8")
-    return file
 
 
 @pytest.fixture
@@ -76,18 +46,6 @@ async def store(tmp_path, embedder):
     opened = EmbeddedStore(tmp_path / "index", embedder=embedder_identity(embedder))
     yield opened
     await opened.close()
-
-
-async def visible(store, embedder, groups=("public",), tenant="acme"):
-    request = SearchRequest(
-        tenant=tenant, groups=frozenset(groups), text="fee", vector=embedder.embed(["fee"])[0], limit=50
-    )
-    return {passage.doc: passage for passage in (await store.search(request)).passages}
-
-
-def only(report):
-    [tenant] = report.tenants
-    return tenant
 
 
 async def test_documents_become_passages_with_their_front_matter(tmp_path, store, embedder):

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
+from retrieval.corpora import FakeEmbedder, front, only, visible, write
 from retrieval.parsing.pdf_files import lines, pdf
-from retrieval.test_ingest import FakeEmbedder, front, only, visible, write
 
 from gateway.domain.errors import ConfigurationError, StoreUnavailable
 from gateway.retrieval.document import Reading

@@ -2,23 +2,15 @@
 
 import datetime as dt
 
-import numpy as np
 import pytest
 from msgspec import structs
-from retrieval.store_contract import DIMENSIONS, IDENTITY, document, update, vector
+from retrieval.store_contract import IDENTITY, StoreEmbedder, document, update
 
 from gateway.domain.passage import Standing
 from gateway.domain.principal import Principal
 from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.retriever import PassageRetriever
 from gateway.retrieval.store import IndexedDocument, Withheld, text_digest
-
-
-class StoreEmbedder:
-    name, version, dimensions = "fake", "1", DIMENSIONS
-
-    def embed(self, texts):
-        return np.array([vector(text) for text in texts], np.float32)
 
 
 class TestStanding:
