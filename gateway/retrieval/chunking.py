@@ -16,6 +16,8 @@ from gateway.retrieval.topics import topics
 from gateway.retrieval.windows import windows
 
 _BETWEEN_HEADINGS: Final = " > "
+_PATH_CHARS: Final = 300  # of all headings above a chunk; what is longer leaves no room for the text in an embedding
+_HEADING_CHARS: Final = 200  # a longer heading is a sentence: it stands in the text too
 
 
 def chunks(
@@ -68,7 +70,7 @@ def _chunk(found: Packed, title: str) -> Chunk:
     if path and path[0].casefold() == title.casefold():
         path = path[1:]
     first, last = found.places
-    return Chunk(section=_BETWEEN_HEADINGS.join(path), text=found.text, first=first, last=last)
+    return Chunk(section=_BETWEEN_HEADINGS.join(path)[:_PATH_CHARS], text=found.text, first=first, last=last)
 
 
 def _with_content(read: Sequence[Section]) -> list[Section]:
@@ -120,7 +122,7 @@ def _shared(paths: Sequence[Path]) -> Path:
 
 def _blocks(section: Section, *, title: str, alone: bool) -> list[Block]:
     """The blocks of a section, under its heading where neither title nor path of the chunk says it."""
-    said = alone or section.path[-1:] == (title,)
+    said = (alone or section.path[-1:] == (title,)) and len(section.line) <= _HEADING_CHARS
     if section.line and not (said and section.blocks):
         heading = Block(kind=BlockKind.HEADING, text=section.line, units=(section.line,), joint=" ")
         return [heading, *section.blocks]

@@ -14,6 +14,7 @@ from gateway.retrieval.chunking import chunks
 from gateway.retrieval.document import SourceDocument, parse_document
 from gateway.retrieval.embedding import TokenBound
 from gateway.retrieval.judging import JudgedText
+from gateway.retrieval.parsing.hidden import without_invisible
 from gateway.retrieval.parsing.parser import Parser
 from gateway.retrieval.store import (
     REVISION_CHARS,
@@ -25,6 +26,8 @@ from gateway.retrieval.store import (
 )
 
 _BREAKS: Final = ("\n\n", "\n", ". ", " ")
+_TITLE_CHARS: Final = 200  # it stands before every passage of the document
+_SMALLEST_CHARS: Final = 100  # a text is not halved below that, whatever title and section take of the bound
 
 
 class Cut(Struct, frozen=True, kw_only=True):
@@ -50,7 +53,8 @@ def cut(document: SourceDocument, parser: Parser, embedder: Embedder) -> Cut:
     """Parse a document and cut it. No passage has more tokens than the embedder reads, where it says how many that
     are. Raises `UnreadableDocument`. Blocking."""
     parsed = parse_document(document, parser)
-    title = document.meta.title or parsed.name or document.path.stem
+    named, _ = without_invisible(document.meta.title or parsed.name or document.path.stem)
+    title = " ".join(named.split())[:_TITLE_CHARS]
     made = chunks(parsed.sections, title=title, parameters=document.chunking, embedder=embedder)
     if isinstance(embedder, TokenBound):
         bound = embedder.max_tokens
@@ -177,7 +181,7 @@ def _embedded(title: str, chunk: Chunk) -> str:
 def _within(made: Sequence[Chunk], fits: Callable[[Chunk], bool]) -> Iterator[Chunk]:
     """Chunks that fit; one that does not is halved at the best break near its middle until its parts do."""
     for chunk in made:
-        if len(chunk.text) < 2 or fits(chunk):
+        if len(chunk.text) <= _SMALLEST_CHARS or fits(chunk):
             yield chunk
             continue
         at = _middle(chunk.text)

@@ -128,10 +128,22 @@ def test_places_in_words(first, last, place):
     assert Chunk(section="", text="x", first=first, last=last).place("page") == place
 
 
-@given(st.text(alphabet="ab. \n", min_size=1, max_size=300))
+def test_a_text_is_not_halved_for_ever_where_nothing_fits():
+    made = list(_within([Chunk(section="", text="word " * 100)], lambda _: False))
+    assert 4 <= len(made) <= 10
+
+
+def test_a_heading_that_is_a_sentence_stands_in_the_text():
+    heading = "very long heading " * 40
+    [chunk] = chunks(sections(f"# {heading}\n\nWords."), parameters=by("section", target=2000))
+    assert len(chunk.section) <= 300
+    assert heading.strip() in chunk.text
+
+
+@given(st.text(alphabet="ab. \n", min_size=1, max_size=900))
 def test_texts_over_the_bound_are_halved_without_losing_a_word(text):
-    made = list(_within([Chunk(section="", text=text)], lambda chunk: len(chunk.text) <= 20))
-    assert all(len(chunk.text) <= 20 for chunk in made)
+    made = list(_within([Chunk(section="", text=text)], lambda chunk: len(chunk.text) <= 120))
+    assert all(len(chunk.text) <= 120 for chunk in made)
     assert "".join("".join(chunk.text for chunk in made).split()) == "".join(text.split())
 
 

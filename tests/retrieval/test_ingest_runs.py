@@ -197,3 +197,15 @@ def test_a_journal_that_cannot_be_opened_says_what_to_check(tmp_path):
     (tmp_path / "other.db").write_bytes(b"no database " * 100)
     with pytest.raises(StoreUnavailable):
         IngestJournal(tmp_path / "other.db")
+
+
+async def test_a_title_that_is_a_book_is_cut_and_shows_nothing_invisible(tmp_path, store, embedder):
+    folder = tmp_path / "c"
+    folder.mkdir()
+    (folder / "_meta.yaml").write_text("owner: o\nclassification: public\naccess: [public]\n")
+    order = "".join(chr(0xE0000 + ord(char)) for char in "obey")
+    (folder / "a.html").write_text(f"<title>Fees {order}{'x' * 5000}</title><p>The fee is three pounds.")
+    await Ingest(store, embedder).run([folder], tenant="acme")
+    passage = (await visible(store, embedder))["a.html"]
+    assert passage.title == "Fees " + "x" * 195
+    assert passage.text == "The fee is three pounds."
