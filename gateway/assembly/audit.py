@@ -10,6 +10,7 @@ import structlog
 
 from gateway.assembly.sinks import deliveries
 from gateway.audit.anchoring import Trust
+from gateway.audit.apart import Apart
 from gateway.audit.background import Background, Makes
 from gateway.audit.heartbeat import Heartbeat
 from gateway.audit.key_file import verifier_keys
@@ -17,7 +18,6 @@ from gateway.audit.search_follower import IndexFollower
 from gateway.audit.text_tag import TextTags
 from gateway.domain.ports import AuditLog
 from gateway.domain.sealing import MasterKey, Purpose
-from gateway.edge.apart import Apart
 from gateway.edge.audit import AuditNeeds, AuditWire
 from gateway.edge.door import Door
 from gateway.settings import Settings

@@ -52,15 +52,19 @@ class CheckpointFolder:
 
     def last(self) -> SignedCheckpoint | None:
         """The last checkpoint, found from the end of the file. Raises `AuditUnavailable`."""
+        return next(iter(self.recent(1)), None)
+
+    def recent(self, most: int) -> list[SignedCheckpoint]:
+        """The last checkpoints, the oldest of them first, found from the end of the file. Raises `AuditUnavailable`."""
         try:
             with self.file.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - 2 * _LINE_BYTES))
+                file.seek(max(0, size - (most + 1) * _LINE_BYTES))
                 tail = file.read()
         except FileNotFoundError:
-            return None
+            return []
         whole = tail[: tail.rfind(b"\n") + 1].splitlines(keepends=True)
-        return self._parse(whole[-1]) if whole else None
+        return [self._parse(line) for line in whole[-most:]]
 
     def last_proof(self) -> TlogProof | None:
         """The proof of the last covered event, if there is a readable one."""

@@ -24,6 +24,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
+from gateway.audit.apart import Apart, Evidence
 from gateway.audit.export_event import exported, read
 from gateway.audit.export_forms import Form
 from gateway.audit.read import Event, Filter
@@ -37,7 +38,6 @@ from gateway.domain.model import Body
 from gateway.domain.ports import AuditLog
 from gateway.domain.principal import Principal
 from gateway.domain.vocabulary import Effect
-from gateway.edge.apart import Apart, Evidence
 from gateway.edge.door import Door, Entry
 from gateway.reply import Reply
 

@@ -14,9 +14,9 @@ from pyarrow import parquet
 from support.server import RunningGateway, running_gateway
 from support.wire import Answered, Caller, error_of, events, rewind, wire_settings
 
+from gateway.audit.apart import Apart
 from gateway.audit.standalone.verify_bundle import verify_path
 from gateway.domain.event import EventType
-from gateway.edge.apart import Apart
 from gateway.settings import TrailSettings
 
 BASE = "/v1/gateway/audit"
