@@ -27,7 +27,7 @@ async def guard(request: Request[Any, Any, Any]) -> Response[Any] | None:
     _check_host(parts, request)  # 1 host
     if request.method == "POST":
         _check_origin(parts, request)  # 2 origin
-    request.state.session = None
+    request.state.session, request.state.kept = None, ""
     opt = request.route_handler.opt
     if opt.get("asset"):
         return None
@@ -37,6 +37,9 @@ async def guard(request: Request[Any, Any, Any]) -> Response[Any] | None:
     request.state.session = session
     if opt.get("open"):
         return None
+    if request.method == "POST":
+        form = await request.form()
+        request.state.kept = str(form.get("text", ""))  # shown again should the form come to nothing
     if session is None:
         return _to_sign_in(parts, request)
     roles: frozenset[Role] = opt["roles"]

@@ -50,7 +50,7 @@ def sentence(message: str) -> str:
 
 
 def error_page(request: ConsoleRequest, status: int, code: str, message: str) -> Response[str]:
-    """What went wrong, in the words of the error."""
+    """What went wrong, in the words of the error, and what was typed into a form that came to nothing."""
     title = {401: "Signed out", 403: "Not allowed", 404: "Not found", 409: "Not as it was", 503: "Not available"}
     return page(
         request,
@@ -59,4 +59,5 @@ def error_page(request: ConsoleRequest, status: int, code: str, message: str) ->
         status=status,
         code=code,
         message=sentence(message),
+        kept=getattr(request.state, "kept", ""),
     )

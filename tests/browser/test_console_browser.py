@@ -266,6 +266,20 @@ def test_lists_and_clocks_refresh_by_themselves(site, visit) -> None:
     page.wait_for_function("document.querySelectorAll('#list').length === 1")
 
 
+def test_who_is_typing_is_not_signed_out(site, visit) -> None:
+    _, case = site.held_answer()
+    page = visit("zoe").go(f"/cases/{case}").page
+    page.clock.install()
+    page.reload()
+    for typing in (False, True):
+        if typing:
+            page.locator("summary", has_text="Open the texts").click()
+            page.get_by_label("Why do you need to see it?").fill("quick check")
+        with page.expect_request(lambda request: request.url.endswith(f"/{case}/clock")) as got:
+            page.clock.fast_forward(21_000)
+        assert ("x-gateway-poll" in got.value.headers) is not typing
+
+
 def test_a_whole_case_without_javascript(site, visit) -> None:
     question, case = site.held_answer()
     visitor = visit("zoe", java_script_enabled=False)

@@ -127,6 +127,17 @@ async def test_a_page_that_refreshes_itself_keeps_no_session_alive(stage, accoun
     assert (await browser.get("/cases", **{"x-gateway-poll": "1"})).status_code == 303
 
 
+async def test_what_was_typed_outlives_the_session(stage) -> None:
+    case = await stage.open_case()
+    zoe = await stage.signed_in("zoe", "reviewer")
+    typed = {"text": "a long <b>text</b>"}
+    assert "a long &lt;b&gt;text&lt;/b&gt;</textarea>" in (await zoe.act(case, "ask", typed, csrf="old")).text
+    stage.clock.forward(hours=9)
+    answer = await zoe.act(case, "ask", typed)
+    assert answer.status_code == 401
+    assert "a long &lt;b&gt;text&lt;/b&gt;</textarea>" in answer.text
+
+
 async def test_signing_out_ends_the_session_everywhere(stage, account) -> None:
     browser = stage.browser()
     await sign_in(browser)

@@ -79,6 +79,13 @@ document.addEventListener("change", (event) => {
   store.set("gateway-keys", shortcuts ? "on" : "off");
 });
 
+// Pages that refresh themselves keep no session alive, unless a person is typing: then the session lasts.
+let typed = 0;
+document.addEventListener("input", () => { typed = Date.now(); });
+document.addEventListener("htmx:configRequest", (event) => {
+  if (Date.now() - typed < 60_000) delete event.detail.headers["x-gateway-poll"];
+});
+
 // A refreshed list keeps the place of the keyboard: the link that had the focus gets it again.
 let focused = "";
 document.addEventListener("htmx:beforeSwap", () => { focused = document.activeElement?.id ?? ""; });
