@@ -43,7 +43,12 @@ def filters(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--tenant", default=""),
         click.option("--app", default=""),
         click.option("--principal", default="", help="Pseudonym of who acted, `p:…`."),
-        click.option("--effect", default="", type=click.Choice(["", *(effect.value for effect in Effect), "error"])),
+        click.option(
+            "--effect",
+            default="",
+            type=click.Choice(["", *(effect.value for effect in Effect), "error"]),
+            help="What an exchange ended with.",
+        ),
         click.option("--rule", default="", help="Id of a rule that matched or failed."),
         click.option("--case", default="", help="Id of a case."),
         click.option(

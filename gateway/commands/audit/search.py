@@ -91,7 +91,13 @@ def timeline(context: click.Context, *, exchange: str, data_dir: Path | None, fo
 @click.option("--app", default="")
 @click.option("--since", type=click.DateTime(), help="From this day on (UTC).")
 @click.option("--until", type=click.DateTime(), help="Before this day.")
-@click.option("--by", type=click.Choice(["day", "app", "day,app", "tenant"]), default="day,app", show_default=True)
+@click.option(
+    "--by",
+    type=click.Choice(["day", "app", "day,app", "tenant"]),
+    default="day,app",
+    show_default=True,
+    help="Groups, within each tenant.",
+)
 @data_dir
 @click.pass_context
 @reading
