@@ -209,3 +209,38 @@ async def test_a_title_that_is_a_book_is_cut_and_shows_nothing_invisible(tmp_pat
     passage = (await visible(store, embedder))["a.html"]
     assert passage.title == "Fees " + "x" * 195
     assert passage.text == "The fee is three pounds."
+
+
+KILLED = """
+import asyncio, os, sys
+from pathlib import Path
+from tests.retrieval.corpora import FakeEmbedder
+from gateway.retrieval.embedded import EmbeddedStore
+from gateway.retrieval.ingest import Ingest, embedder_identity
+from gateway.retrieval.journal import IngestJournal
+
+class Dying(FakeEmbedder):
+    calls = 0
+    def embed(self, texts):
+        self.calls += 1
+        if self.calls == 2:
+            os.kill(os.getpid(), 9)
+        return super().embed(texts)
+
+folder = Path(sys.argv[1])
+embedder = Dying()
+store = EmbeddedStore(folder / "index", embedder=embedder_identity(embedder))
+asyncio.run(Ingest(store, embedder, journal=IngestJournal(folder / "ingest.db")).run([folder / "c"], tenant="acme"))
+"""
+
+
+async def test_a_killed_process_leaves_its_work_and_nothing_visible(tmp_path, store, embedder, journal):
+    fill(tmp_path / "c", 12)
+    died = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, str(tmp_path))
+    assert await died.wait() == -9
+    assert await store.tenants() == frozenset()
+    report = only(await Ingest(store, embedder, journal=journal).run([tmp_path / "c"], tenant="acme"))
+    assert (report.added, report.resumed) == (12, 7)
+    fresh = EmbeddedStore(tmp_path / "fresh", embedder=embedder_identity(embedder))
+    assert only(await Ingest(fresh, embedder).run([tmp_path / "c"], tenant="acme")).after == report.after
+    await fresh.close()
