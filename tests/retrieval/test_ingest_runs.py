@@ -1,5 +1,6 @@
 """Interrupted runs, the lock, lineage, deletions for good, empty folders, formats in one run."""
 
+import asyncio
 import subprocess
 import sys
 
