@@ -19,7 +19,7 @@ from gateway.audit.commitment import verify_commitment
 from gateway.audit.progress import NOTHING
 from gateway.audit.read import AuditReader, Event, Filter
 from gateway.audit.search_index import IndexReader
-from gateway.audit.search_tally import Counts, Tally, counted, merged, tallies_of
+from gateway.audit.search_tally import Counts, Grouping, counted, merged, tallies_of
 from gateway.audit.search_terms import RARE, term
 from gateway.audit.text_tag import TextTags
 from gateway.domain.errors import RequestError
@@ -126,23 +126,23 @@ class AuditSearch:
                     found += self._matches(event, text)
         return found[:limit]
 
-    def stats(self, wanted: Filter, *, by_day: bool = True, by_app: bool = True) -> tuple[Counts, ...]:
+    def stats(
+        self, wanted: Filter, *, by_day: bool = True, by_app: bool = True, by_tenant: bool = True
+    ) -> tuple[Counts, ...]:
         """Counts of whole days (UTC): conditions on tenants, application and time are kept, others are not."""
+        by = Grouping(day=by_day, tenant=by_tenant, app=by_app)
         first = f"{wanted.since.astimezone(UTC):%Y-%m-%d}" if wanted.since else _FIRST_DAY
         last = f"{wanted.until.astimezone(UTC) - _MICROSECOND:%Y-%m-%d}" if wanted.until else _LAST_DAY
         tenants = wanted.tenants
         if wanted.tenant:
             tenants = frozenset({wanted.tenant}) if tenants is None else tenants & {wanted.tenant}
-        counts: dict[Tally, int] = {}
+        newer = self.reader.search(Filter(tenants=tenants, app=wanted.app, first=self.indexed + 1))
+        added = (pair for event in newer for pair in tallies_of(event.members))
+        counts = merged((pair for pair in added if first <= pair[0].group.day <= last), by)
         if self._index is not None:
             chosen = None if tenants is None else tuple(sorted(tenants))
-            counts = self._index.tallies(tenants=chosen, app=wanted.app, first=first, last=last)
-        newer = Filter(tenants=tenants, app=wanted.app, first=self.indexed + 1)
-        for event in self.reader.search(newer):
-            for tally, count in tallies_of(event.members):
-                if first <= tally.group.day <= last:
-                    counts[tally] = counts.get(tally, 0) + count
-        return counted(merged(counts.items(), by_day=by_day, by_app=by_app))
+            counts.update(self._index.tallies(by, tenants=chosen, app=wanted.app, first=first, last=last))
+        return counted(counts)
 
     def exchange(self, what: str, tenants: frozenset[str] | None = None) -> list[Event]:
         """All events of the exchange with this id, and those of its case, in the order of the log; empty if there is

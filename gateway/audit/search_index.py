@@ -17,18 +17,19 @@ from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from gateway.audit import database
 from gateway.audit.database import unavailable_on_error
 from gateway.audit.progress import NOTHING, Progress, fits
 from gateway.audit.row import Row
-from gateway.audit.search_tally import Group, Measure, Tally, tallies_of
+from gateway.audit.search_tally import Group, Grouping, Measure, Tally, tallies_of
 from gateway.audit.search_terms import RARE, Facet, facets_of, term
 from gateway.audit.text_tag import tag_of
 
 BLOCK: Final = 4_096
-_VERSION: Final = 1
+_VERSION: Final = 2
 _OFFSET: Final = np.dtype("<u2")
 _CACHED_TERMS: Final = 65_536
 _CACHE_KIB: Final = 32 * 1024
@@ -43,7 +44,7 @@ CREATE TABLE tallies (
   day TEXT, tenant TEXT, app TEXT, measure TEXT, name TEXT, count INTEGER NOT NULL,
   PRIMARY KEY (day, tenant, app, measure, name)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO progress VALUES (1, 0, zeroblob(32));
+INSERT INTO progress VALUES (2, 0, zeroblob(32));
 """
 _TABLES: Final = ("progress", "postings", "places", "texts", "tallies")
 """Tables of the file, for a version that another gateway wrote."""
@@ -91,15 +92,20 @@ class IndexReader:
         rows = self._db.execute("SELECT seq FROM texts WHERE tag = ? ORDER BY seq DESC", (tag,))
         return [seq for (seq,) in rows]
 
-    def tallies(self, *, tenants: tuple[str, ...] | None, app: str, first: str, last: str) -> dict[Tally, int]:
+    def tallies(
+        self, by: Grouping, *, tenants: tuple[str, ...] | None, app: str, first: str, last: str
+    ) -> dict[Tally, int]:
         """Counts of these tenants (`None`: all) and this application ("": all), from one day to another, inclusive."""
-        sql, values = "SELECT * FROM tallies WHERE day >= ? AND day <= ?", [first, last]
+        apart = ", ".join(name if wanted else "''" for name, wanted in structs.asdict(by).items())
+        sql = f"SELECT {apart}, measure, name, sum(count) FROM tallies WHERE day >= ? AND day <= ?"  # noqa: S608 our names
+        values = [first, last]
         if tenants is not None:
             sql += f" AND tenant IN ({','.join('?' * len(tenants))})"
             values += tenants
         if app:
             sql += " AND app = ?"
             values.append(app)
+        sql += " GROUP BY 1, 2, 3, 4, 5"
         return {Tally(Group(*row[:3]), Measure(row[3]), row[4]): row[5] for row in self._db.execute(sql, values)}
 
     def _among(

@@ -1,4 +1,4 @@
-"""Counts over events by day, tenant and application: decisions, rules, detectors, times."""
+"""Counts over events by day, tenant and application: decisions, rules, detectors, times, tokens, feedback."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gateway.audit.entry import ENDS
 from gateway.audit.search_terms import detectors_of, rules_of
+from gateway.domain.event import EventType
 
 SEPARATOR: Final = "\x1f"  # between the parts of a name
 _DAY_CHARS: Final = 10
@@ -23,7 +24,8 @@ class Measure(StrEnum):
     RULE = "rule"  # id, status, mode
     DETECTOR = "detector"  # name, status
     TOOK = "took"  # a step of the histogram of microseconds
-    TOKENS = "tokens"  # `in` and `out`: a sum, not a count
+    TOKENS = "tokens"  # model, `in` or `out`: a sum, not a count
+    FEEDBACK = "feedback"  # rating of a caller
 
 
 class Group(Struct, frozen=True, order=True):
@@ -59,6 +61,14 @@ class DetectorCount(Struct, frozen=True, order=True):
     runs: int
 
 
+class ModelTokens(Struct, frozen=True, order=True):
+    """What a model was used for, by the name that clients call it."""
+
+    model: str
+    tokens_in: int
+    tokens_out: int
+
+
 class Latency(Struct, frozen=True, kw_only=True):
     """How long exchanges took at the gateway, in microseconds; percentiles are at most an eighth too high."""
 
@@ -82,6 +92,8 @@ class Counts(Struct, frozen=True, kw_only=True):
     latency: Latency
     tokens_in: int
     tokens_out: int
+    models: tuple[ModelTokens, ...]
+    feedback: dict[str, int]
 
 
 def tallies_of(event: dict[str, Any]) -> Iterator[tuple[Tally, int]]:
@@ -99,6 +111,9 @@ def tallies_of(event: dict[str, Any]) -> Iterator[tuple[Tally, int]]:
         yield Tally(group, Measure.DETECTOR, _joined(run["name"], run["status"])), 1
     if kind in ENDS:
         yield from _of_end(group, event)
+    rating = event.get("rating")
+    if kind == EventType.FEEDBACK and isinstance(rating, str):
+        yield Tally(group, Measure.FEEDBACK, rating), 1
 
 
 def counted(counts: Mapping[Tally, int]) -> tuple[Counts, ...]:
@@ -109,13 +124,23 @@ def counted(counts: Mapping[Tally, int]) -> tuple[Counts, ...]:
     return tuple(_counts(group, groups[group]) for group in sorted(groups))
 
 
-def merged(counts: Iterable[tuple[Tally, int]], *, by_day: bool, by_app: bool) -> dict[Tally, int]:
-    """Counts with groups thrown together: all days as "", all applications of a tenant as ""."""
+class Grouping(Struct, frozen=True, kw_only=True):
+    """What is counted apart; all days, tenants or applications that are thrown together are "" in their group."""
+
+    day: bool = True
+    tenant: bool = True
+    app: bool = True
+
+    def of(self, group: Group) -> Group:
+        return Group(group.day if self.day else "", group.tenant if self.tenant else "", group.app if self.app else "")
+
+
+def merged(counts: Iterable[tuple[Tally, int]], by: Grouping) -> Counter[Tally]:
+    """Counts with groups thrown together."""
     sums: Counter[Tally] = Counter()
     for tally, count in counts:
-        group = Group(tally.group.day if by_day else "", tally.group.tenant, tally.group.app if by_app else "")
-        sums[Tally(group, tally.measure, tally.name)] += count
-    return dict(sums)
+        sums[Tally(by.of(tally.group), tally.measure, tally.name)] += count
+    return sums
 
 
 def step_of(microseconds: int) -> int:
@@ -142,18 +167,19 @@ def _of_end(group: Group, event: dict[str, Any]) -> Iterator[tuple[Tally, int]]:
     took = event.get("took_us")
     if type(took) is int:
         yield Tally(group, Measure.TOOK, str(step_of(took))), 1
-    model = event.get("model")
+    told = event.get("model")
+    model: dict[str, Any] = told if isinstance(told, dict) else {}
     for name in ("in", "out"):
-        count = model.get(f"tokens_{name}") if isinstance(model, dict) else None
+        count = model.get(f"tokens_{name}")
         if type(count) is int and count > 0:
-            yield Tally(group, Measure.TOKENS, name), count
+            yield Tally(group, Measure.TOKENS, _joined(str(model.get("name", "")), name)), count
 
 
 def _counts(group: Group, measures: Mapping[Measure, Mapping[str, int]]) -> Counts:
     def of(measure: Measure) -> list[tuple[str, int]]:
         return sorted(measures.get(measure, {}).items())
 
-    tokens = dict(of(Measure.TOKENS))
+    models = _models(measures.get(Measure.TOKENS, {}))
     return Counts(
         day=group.day,
         tenant=group.tenant,
@@ -164,8 +190,17 @@ def _counts(group: Group, measures: Mapping[Measure, Mapping[str, int]]) -> Coun
         rules=tuple(_rule(name, count) for name, count in of(Measure.RULE)),
         detectors=tuple(_detector(name, count) for name, count in of(Measure.DETECTOR)),
         latency=_latency({int(name): count for name, count in of(Measure.TOOK)}),
-        tokens_in=tokens.get("in", 0),
-        tokens_out=tokens.get("out", 0),
+        tokens_in=sum(model.tokens_in for model in models),
+        tokens_out=sum(model.tokens_out for model in models),
+        models=models,
+        feedback=dict(of(Measure.FEEDBACK)),
+    )
+
+
+def _models(tokens: Mapping[str, int]) -> tuple[ModelTokens, ...]:
+    names = sorted({name.split(SEPARATOR)[0] for name in tokens})
+    return tuple(
+        ModelTokens(name, tokens.get(_joined(name, "in"), 0), tokens.get(_joined(name, "out"), 0)) for name in names
     )
 
 

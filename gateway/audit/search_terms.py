@@ -45,7 +45,7 @@ def facets_of(event: dict[str, Any]) -> set[Found]:
         if isinstance(listed, list):
             found.update((Facet.RULE, rule) for rule in listed if isinstance(rule, str))
     found.update((Facet.COMMITMENT, value) for value in commitments_of(event))
-    return found
+    return {one for one in found if one[1]}
 
 
 def rules_of(event: dict[str, Any]) -> Iterator[dict[str, str]]:

@@ -94,7 +94,7 @@ _PLACES: Final = {
 _GROUP: Final = {
     "type": "object",
     "required": ["day", "tenant", "app", "events", "effects", "errors", "rules", "detectors", "latency"],
-    "properties": {"events": _COUNTS, "effects": _COUNTS, "errors": _COUNTS, "latency": _COUNTS},
+    "properties": dict.fromkeys(("events", "effects", "errors", "latency", "feedback"), _COUNTS),
 }
 _STATS: Final = {
     "type": "object",

@@ -15,7 +15,7 @@ from gateway.audit.read import EVERYTHING, AuditReader, Event, Filter
 from gateway.audit.read_timeline import timeline_of
 from gateway.audit.search import AuditSearch
 from gateway.audit.search_index import BLOCK, IndexReader, SearchIndex, index_of
-from gateway.audit.search_tally import counted, step_of, tallies_of, upper_bound
+from gateway.audit.search_tally import ModelTokens, counted, step_of, tallies_of, upper_bound
 from gateway.audit.search_terms import Facet, facets_of, term
 from gateway.audit.text_tag import TextTags
 from gateway.domain.errors import AuditUnavailable, RequestError
@@ -389,6 +389,29 @@ class TestStats:
             assert {one.day for one in day} == {"2026-03-03"}
             assert search.stats(Filter(tenant="tenant-01", tenants=frozenset({"tenant-02"}))) == ()
             assert search.stats(Filter(tenants=frozenset())) == ()
+
+    def test_tenants_are_thrown_together_where_asked(self, busy: Path) -> None:
+        with AuditSearch(busy) as search:
+            apart = search.stats(Filter(tenants=frozenset({"tenant-01", "tenant-02"})), by_day=False, by_app=False)
+            (both,) = search.stats(
+                Filter(tenants=frozenset({"tenant-01", "tenant-02"})), by_day=False, by_app=False, by_tenant=False
+            )
+        assert (both.day, both.tenant, both.app) == ("", "", "")
+        assert both.latency.exchanges == sum(one.latency.exchanges for one in apart)
+        assert both.models == (ModelTokens("fast", 812 * both.latency.exchanges, 164 * both.latency.exchanges),)
+
+    @pytest.mark.parametrize("indexed", [True, False])
+    def test_feedback_is_counted_by_rating(self, logs, indexed: bool) -> None:
+        log = logs.open()
+        for rating in ("good", "bad", "good"):
+            draft = EventDraft(type=EventType.FEEDBACK, request="r", tenant="acme", app="desk", body={"rating": rating})
+            log.append_blocking(draft)
+        if indexed:
+            with SearchIndex(logs.path) as index:
+                index.take_in(10)
+        with AuditSearch(logs.path) as search:
+            (own,) = search.stats(Filter(tenant="acme"))
+        assert own.feedback == {"good": 2, "bad": 1}
 
     @given(st.integers(0, 2**50), st.integers(0, 2**50))
     def test_steps_of_the_histogram_are_ordered_and_an_eighth_wide(self, one: int, other: int) -> None:
