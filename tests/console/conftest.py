@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from html import unescape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -203,6 +204,15 @@ def renderer() -> Renderer:
     return Renderer(load_assets(), base=BASE)
 
 
+@lru_cache(maxsize=1)
+def empty_files() -> dict[str, bytes]:
+    """The two databases without content: making their tables waits for the disk a dozen times."""
+    with TemporaryDirectory() as folder:
+        SqliteCaseStore.open(Path(folder) / "cases.db", key=MASTER.derive(Purpose.CASE_CONTENT)).close()
+        ConsoleDatabase.open(Path(folder) / "console.db").close()
+        return {name: (Path(folder) / name).read_bytes() for name in ("cases.db", "console.db")}
+
+
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     async for made in make_stage(tmp_path, ConsoleSettings(enabled=True), None):
@@ -215,6 +225,8 @@ async def make_stage(
     clock, detectors, audit = Clock(), Detectors(), FakeAudit()
     settings = Settings(data_dir=folder, console=console, cases=CaseSettings(lease_s=900))
     bundle = policies()
+    for name, content in empty_files().items():
+        (folder / name).write_bytes(content)
     store = SqliteCaseStore.open(folder / "cases.db", key=MASTER.derive(Purpose.CASE_CONTENT))
     db = ConsoleDatabase.open(folder / "console.db")
     transitions = Transitions(store, audit, clock=clock, announce=lambda *_: ())
