@@ -46,6 +46,14 @@ CREATE TABLE tallies (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO progress VALUES (2, 0, zeroblob(32));
 """
+_DAYS: Final = """
+WITH RECURSIVE days (day) AS (
+  SELECT min(day) FROM tallies WHERE day >= ?
+  UNION ALL SELECT (SELECT min(day) FROM tallies WHERE day > days.day AND day >= ? AND day <= ?) FROM days
+  WHERE days.day IS NOT NULL
+)
+"""
+"""The days that have counts, found by their key: with them a tenant's counts are found without reading the others'."""
 _TABLES: Final = ("progress", "postings", "places", "texts", "tallies")
 """Tables of the file, for a version that another gateway wrote."""
 
@@ -97,8 +105,8 @@ class IndexReader:
     ) -> dict[Tally, int]:
         """Counts of these tenants (`None`: all) and this application ("": all), from one day to another, inclusive."""
         apart = ", ".join(name if wanted else "''" for name, wanted in structs.asdict(by).items())
-        sql = f"SELECT {apart}, measure, name, sum(count) FROM tallies WHERE day >= ? AND day <= ?"  # noqa: S608 our names
-        values = [first, last]
+        sql, values = _DAYS, [first, first, last, last]
+        sql += f"SELECT {apart}, measure, name, sum(count) FROM days CROSS JOIN tallies USING (day) WHERE day <= ?"  # noqa: S608 our names
         if tenants is not None:
             sql += f" AND tenant IN ({','.join('?' * len(tenants))})"
             values += tenants
