@@ -17,9 +17,11 @@ from gateway.domain.sealing import MasterKey, Purpose
 from gateway.domain.segment import Segment
 from gateway.domain.signal import Finding, by_segment
 from gateway.domain.vocabulary import Provenance, SignalStatus
-from gateway.exchange import Rulebook
+from gateway.exchange import Ports, Rulebook
 from gateway.inspection.inspector import Inspector
 from gateway.policy.bundle import Bundle
+from gateway.retrieval.store import PassageStore
+from gateway.rollout.rollout import Rollout
 from gateway.settings import Settings, resolve_secret
 from gateway.settings.folder import AUDIT_FILE, CONSOLE_FILE
 from rules.pii.detector import PiiPatterns
@@ -47,6 +49,10 @@ class ConsoleNeeds(Struct, frozen=True, kw_only=True):
     rulebook: Callable[[], Rulebook]
     clock: Callable[[], datetime]
     clock_us: Callable[[], int]
+    policies: Rollout[Rulebook]
+    passages: PassageStore
+    ports: Ports
+    ids: Callable[[], str]
 
 
 def build_console(needs: ConsoleNeeds, closing: AsyncExitStack) -> ASGIApp | None:
@@ -60,6 +66,7 @@ def build_console(needs: ConsoleNeeds, closing: AsyncExitStack) -> ASGIApp | Non
 
 
 def _parts(needs: ConsoleNeeds, closing: AsyncExitStack) -> "Parts":
+    from gateway.assembly.workbench import build_workbench
     from gateway.console.accounts import Accounts
     from gateway.console.assets import load_assets
     from gateway.console.database import ConsoleDatabase
@@ -101,6 +108,15 @@ def _parts(needs: ConsoleNeeds, closing: AsyncExitStack) -> "Parts":
         ref_key=needs.master.derive(Purpose.PRINCIPAL_REF),
         renderer=Renderer(load_assets(), base=BASE),
         door=asyncio.Semaphore(_PASSWORDS_AT_ONCE),
+        workbench=build_workbench(
+            settings,
+            policies=needs.policies,
+            ports=needs.ports,
+            store=needs.passages,
+            audit=needs.audit,
+            ids=needs.ids,
+            clock_us=needs.clock_us,
+        ),
     )
 
 

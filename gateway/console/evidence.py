@@ -116,15 +116,16 @@ def _rule(name: str, rule: CompiledRule | None, outcome: dict[str, Any], bundle:
         owner=metadata.owner if metadata else "",
         purpose=metadata.purpose if metadata else "",
         controls=metadata.controls if metadata else (),
-        condition=tuple(_lines(rule.condition, 0)),
+        condition=tuple(condition_lines(rule.condition)),
     )
 
 
-def _lines(condition: Condition, depth: int) -> Iterable[ConditionLine]:
+def condition_lines(condition: Condition, depth: int = 0) -> Iterable[ConditionLine]:
+    """A condition line by line, indented by groups."""
     if isinstance(condition, Group):
         yield ConditionLine(depth, f"{condition.junction.value} of")
         for member in condition.members:
-            yield from _lines(member, depth + 1)
+            yield from condition_lines(member, depth + 1)
     else:
         yield ConditionLine(depth, condition.text)
 

@@ -11,7 +11,12 @@ from gateway.console.sessions import Session
 
 CASES: Final = frozenset({Role.REVIEWER, Role.LEAD})
 
-NAVIGATION: Final = (Page(path="/cases", title="Cases", roles=CASES),)
+POLICIES: Final = frozenset({Role.AUTHOR, Role.AUDITOR, Role.ADMIN})
+
+NAVIGATION: Final = (
+    Page(path="/cases", title="Cases", roles=CASES),
+    Page(path="/policies", title="Policies", roles=POLICIES),
+)
 """Pages in the order in which they are shown; each to those who may open it."""
 
 

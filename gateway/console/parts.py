@@ -20,6 +20,7 @@ from gateway.console.rendering import Renderer
 from gateway.console.roles import case_roles
 from gateway.console.sessions import Session, Sessions
 from gateway.console.throttle import Throttle
+from gateway.console.workbench import Workbench
 from gateway.domain.event import EventDraft, EventType
 from gateway.domain.ports import AuditLog
 from gateway.domain.principal import Principal
@@ -61,6 +62,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     ref_key: bytes
     renderer: Renderer
     door: asyncio.Semaphore  # so many passwords are checked at a time
+    workbench: Workbench
 
     @property
     def lease(self) -> timedelta:

@@ -1,5 +1,6 @@
 """Templates to pages. Everything is escaped; what a template gets from outside is text and stays text."""
 
+import json
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -30,7 +31,13 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._env.filters |= {"visible": visible, "moment": moment, "left": left, "words": words}
+        self._env.filters |= {
+            "visible": visible,
+            "moment": moment,
+            "left": left,
+            "words": words,
+            "plain_json": plain_json,
+        }
         self._env.globals |= {"base": base, "asset": lambda plain: f"{base}/static/{assets.names[plain]}"}
 
     def page(
@@ -80,6 +87,11 @@ def _span(span: timedelta) -> str:
     if seconds >= 3600:
         return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
     return f"{seconds // 60} min" if seconds >= 120 else f"{seconds} s"
+
+
+def plain_json(value: Any) -> str:
+    """A value as JSON, in one line."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def words(name: str) -> str:

@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 from support.fakes import FakeAudit
+from workbench_support import Bench
 
 from gateway.audit.read import Event
 from gateway.cases import CaseReview, SqliteCaseStore, Transitions
@@ -76,11 +77,12 @@ class Detectors:
 class Stage:
     """A console with everything behind it."""
 
-    def __init__(self, parts: Parts, clock: Clock, detectors: Detectors, audit: FakeAudit) -> None:
+    def __init__(self, parts: Parts, clock: Clock, detectors: Detectors, audit: FakeAudit, bench: Bench) -> None:
         self.parts = parts
         self.clock = clock
         self.detectors = detectors
         self.audit = audit
+        self.bench = bench
         self.stopping: tuple[str, ...] = ()  # rules that stop an edited answer
         self.events: list[Event] = []
         self.app = ConsoleApp(parts, load_assets())
@@ -247,6 +249,7 @@ async def make_stage(
         lease=timedelta(seconds=900),
         clock=clock,
     )
+    bench = Bench(folder, settings, bundle, POLICIES, clock)
     parts = Parts(
         settings=settings,
         origin=console.public_url,
@@ -268,10 +271,12 @@ async def make_stage(
         ref_key=MASTER.derive(Purpose.PRINCIPAL_REF),
         renderer=renderer(),
         door=asyncio.Semaphore(2),
+        workbench=bench.build(),
     )
-    stage.append(Stage(parts, clock, detectors, audit))
+    stage.append(Stage(parts, clock, detectors, audit, bench))
     try:
         yield stage[0]
     finally:
         store.close()
         db.close()
+        bench.close()

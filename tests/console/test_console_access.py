@@ -14,6 +14,10 @@ PAGES = {
     "/cases": {"reviewer", "lead"},
     "/cases/{case}": {"reviewer", "lead"},
     "/cases/{case}/clock": {"reviewer", "lead"},
+    "/policies": {"author", "auditor", "admin"},
+    "/policies/rules/C-003": {"author", "auditor", "admin"},
+    "/policies/event": {"author", "auditor", "admin"},
+    "/policies/explain": {"author"},
     "/account": set(Role),
 }
 ACTS = ("claim", "release", "approve", "refuse", "edit", "ask", "break-glass", "uphold", "first-view", "unmask", "mask")
