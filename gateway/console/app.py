@@ -19,9 +19,10 @@ from gateway.console.parts import ConsoleRequest, Parts
 from gateway.console.policies_page import PoliciesPage
 from gateway.console.queue_page import QueuePage
 from gateway.console.sign_in import SignIn
+from gateway.console.sources_page import SourcesPage
 from gateway.domain.errors import GatewayError, RequestError
 
-PAGES: Final[tuple[type[Controller], ...]] = (QueuePage, CasePage, PoliciesPage)
+PAGES: Final[tuple[type[Controller], ...]] = (QueuePage, CasePage, PoliciesPage, SourcesPage)
 """Every page of the console; a new one is added here, and to `gateway.console.page.NAVIGATION`."""
 
 _MOST_BYTES: Final = 1_000_000

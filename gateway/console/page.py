@@ -13,9 +13,12 @@ CASES: Final = frozenset({Role.REVIEWER, Role.LEAD})
 
 POLICIES: Final = frozenset({Role.AUTHOR, Role.AUDITOR, Role.ADMIN})
 
+SOURCES: Final = POLICIES
+
 NAVIGATION: Final = (
     Page(path="/cases", title="Cases", roles=CASES),
     Page(path="/policies", title="Policies", roles=POLICIES),
+    Page(path="/sources", title="Sources", roles=SOURCES),
 )
 """Pages in the order in which they are shown; each to those who may open it."""
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from gateway.domain.passage import Passage
 from gateway.exchange import Ports, Rulebook
 from gateway.retrieval.store import Catalogue, DocumentRecord
 from gateway.rollout.rollout import PolicyState, Prepared
@@ -16,6 +17,8 @@ class Sources(Protocol):
     Changes raise `ConfigurationError` for what is not there."""
 
     async def catalogue(self, tenant: str) -> Catalogue: ...
+
+    async def open_withheld(self, tenant: str, name: str, *, by: str, reason: str) -> Passage: ...
 
     async def delete(self, tenant: str, doc: str, *, by: str, reason: str) -> DocumentRecord: ...
 

@@ -18,6 +18,7 @@ PAGES = {
     "/policies/rules/C-003": {"author", "auditor", "admin"},
     "/policies/event": {"author", "auditor", "admin"},
     "/policies/explain": {"author"},
+    "/sources": {"author", "auditor", "admin"},
     "/account": set(Role),
 }
 ACTS = ("claim", "release", "approve", "refuse", "edit", "ask", "break-glass", "uphold", "first-view", "unmask", "mask")
