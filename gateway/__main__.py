@@ -18,13 +18,15 @@ from gateway.domain.ports import Embedder
 from gateway.settings import load_settings
 
 if TYPE_CHECKING:
+    from gateway.assembly.reindexing import IndexDesk
     from gateway.assembly.sources import SourceDesk
     from gateway.cases import CaseStore
     from gateway.policy.bundle import Bundle
     from gateway.policy.conversations import ConversationResult
+    from gateway.retrieval.editions import ServingStore
+    from gateway.retrieval.fallback import FallbackStore
     from gateway.retrieval.ingest import Ingest
     from gateway.retrieval.report import IngestReport
-    from gateway.retrieval.store import PassageStore
 
 
 _COMMANDS: Final = {
@@ -33,6 +35,7 @@ _COMMANDS: Final = {
     "console": "gateway.commands.console:console",
     "demo": "gateway.commands.demo:demo",
     "eval": "gateway.commands.evaluate:evaluate",
+    "index": "gateway.commands.index:index",
     "ingest": "gateway.commands.ingest:ingest",
     "keys": "gateway.commands.keys:keys",
     "policy": "gateway.commands.policy:policy",
@@ -118,8 +121,8 @@ def cli(context: click.Context, *, config: str) -> None:
 
         return cache(MiniLmEmbedder)  # whoever asks gets the same one: a model is loaded once
 
-    def passage_store() -> "Callable[[], PassageStore]":
-        from gateway.app import open_store
+    def passage_store() -> "Callable[[], ServingStore | FallbackStore[ServingStore]]":
+        from gateway.assembly.index import open_store
         from gateway.retrieval.embedding import MiniLmEmbedder
 
         return lambda: open_store(context.obj["settings"], os.environ, MiniLmEmbedder)
@@ -129,7 +132,26 @@ def cli(context: click.Context, *, config: str) -> None:
         from gateway.assembly.ingest import opened_ingest
 
         return lambda: opened_ingest(
-            context.obj["settings"], context.obj["passage_store"], context.obj["embedder"](), run=random_id()
+            context.obj["settings"],
+            context.obj["passage_store"],
+            context.obj["embedder"](),
+            run=random_id(),
+            others=context.obj["embedders"],
+        )
+
+    def embedders() -> object:
+        from gateway.assembly.index import embedders_of
+
+        return embedders_of(context.obj["settings"], os.environ)
+
+    def index() -> "Callable[[], AbstractAsyncContextManager[IndexDesk]]":
+        from gateway.assembly.reindexing import opened_index
+
+        return lambda: opened_index(
+            context.obj["settings"],
+            context.obj["passage_store"],
+            lambda: (context.obj["embedder"](), context.obj["embedders"]),
+            context.obj["record"],
         )
 
     def sources() -> "Callable[[], AbstractAsyncContextManager[SourceDesk]]":
@@ -175,6 +197,8 @@ def cli(context: click.Context, *, config: str) -> None:
         "record": record,
         "embedder": embedder,
         "passage_store": passage_store,
+        "embedders": embedders,
+        "index": index,
         "ingest": ingest,
         "sources": sources,
         "reading": reading,

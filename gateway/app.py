@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from litestar import Litestar, asgi
 from litestar.exceptions import NotFoundException
@@ -21,6 +21,7 @@ from gateway.assembly.audit import audit_wire, follow_audit
 from gateway.assembly.bodies import keeping_log
 from gateway.assembly.cases import build_announcer, build_cases, build_review, open_case_store, start_case_clock
 from gateway.assembly.console import ConsoleNeeds, build_console
+from gateway.assembly.index import embedders_of, open_store
 from gateway.assembly.ingest import kept_scans
 from gateway.assembly.metrics import Metering
 from gateway.assembly.policies import PolicyWorkshop, open_policies
@@ -55,13 +56,10 @@ from gateway.limits.local import LocalAdmission
 from gateway.limits.shared import RedisAdmission
 from gateway.logs import configure_logging
 from gateway.pipeline import Pipeline
-from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.embedding import CachingEmbedder, MiniLmEmbedder
-from gateway.retrieval.fallback import FallbackStore
 from gateway.retrieval.retriever import PassageRetriever
-from gateway.retrieval.weaviate_store import WeaviateAddress, WeaviateStore
 from gateway.settings import ModelSettings, Settings, load_settings, resolve_redis_url, resolve_secret
-from gateway.settings.folder import AUDIT_FILE, IDENTITY_FILE, INDEX_DIR, MASTER_KEY_FILE
+from gateway.settings.folder import AUDIT_FILE, IDENTITY_FILE, MASTER_KEY_FILE
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.embeddings import BuiltinEmbeddings, EmbeddingRouter, Embeddings, OpenAiEmbeddings
 from gateway.upstream.extractive import ExtractiveUpstream
@@ -139,6 +137,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
             max_context_chars=settings.retrieval.max_context_chars,
             timeout_s=settings.retrieval.timeout_s,
             today=lambda: utc_now().date(),
+            others=tuple(embedders_of(settings, environ).values()),
         ),
         upstream=metering.upstream(router),
         embeddings=embeddings,
@@ -320,36 +319,6 @@ def record_event(settings: Settings, draft: EventDraft) -> Receipt:
         return audit.append_blocking(draft)
     finally:
         audit.close()
-
-
-class NamedModel(Protocol):
-    """What an index must know of its embedder; the embedder's class will do."""
-
-    name: str
-    version: str
-
-
-def open_store(
-    settings: Settings, environ: Mapping[str, str], embedder: NamedModel
-) -> EmbeddedStore | WeaviateStore | FallbackStore:
-    """The passage store that the settings name; the embedded one where retrieval is off, since it costs nothing."""
-    identity = f"{embedder.name}@{embedder.version}"
-    chosen = settings.retrieval
-    embedded = EmbeddedStore(settings.data_dir / INDEX_DIR, embedder=identity)
-    if chosen.store != "weaviate":
-        return embedded
-    address = WeaviateAddress(
-        host=chosen.weaviate_host,
-        http_port=chosen.weaviate_http_port,
-        grpc_port=chosen.weaviate_grpc_port,
-        secure=chosen.weaviate_secure,
-        api_key=_secret(chosen.weaviate_api_key, environ),
-    )
-    weaviate = WeaviateStore(address, collection=chosen.weaviate_collection, embedder=identity)
-    if chosen.fallback_store == "off":
-        return weaviate
-    # half of the time for a search is left to the second store
-    return FallbackStore(weaviate, embedded, timeout_s=chosen.timeout_s / 2, clock=time.monotonic)
 
 
 def _edit_judge(pipeline: Pipeline) -> Callable[[Case, CaseContent, str], Awaitable[tuple[str, ...]]]:

@@ -1,13 +1,17 @@
 """Opens what an ingest needs: journal, lock, policies and detectors for judging passages."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
+from msgspec import structs
+
+from gateway.assembly.index import editions_of, embedder_of
 from gateway.assembly.passages import PolicyPassageJudge
 from gateway.assembly.policies import PolicyWorkshop
 from gateway.detectors import build_detectors
@@ -19,6 +23,7 @@ from gateway.inspection.kept_scans import KeptScans
 from gateway.policy.compiled import ALL_LEVELS
 from gateway.retrieval.chunk import ChunkingParameters, ChunkMethod
 from gateway.retrieval.document import Reading
+from gateway.retrieval.editions import BASE, Edition, ServingStore
 from gateway.retrieval.embedding import CachingEmbedder
 from gateway.retrieval.fallback import FallbackStore
 from gateway.retrieval.ingest import Ingest
@@ -26,40 +31,69 @@ from gateway.retrieval.journal import IngestJournal, ingest_lock
 from gateway.retrieval.judging import PassageJudge
 from gateway.retrieval.parsing.parsed import ParseLimits
 from gateway.retrieval.parsing.parser import Parser
-from gateway.retrieval.store import PassageStore
+from gateway.retrieval.store import Catalogue, PassageStore
 from gateway.settings import Settings
 from gateway.settings.folder import INGEST_FILE, INGEST_LOCK, MASTER_KEY_FILE, SCANS_FILE
 
 _PASSAGES: Final = frozenset({Phase.PASSAGE})
+_BASE: Final = Edition(name=BASE)
 
 
 @asynccontextmanager
 async def opened_ingest(
-    settings: Settings, open_store: Callable[[], PassageStore], embedder: Embedder, *, run: str
+    settings: Settings,
+    open_store: Callable[[], PassageStore],
+    embedder: Embedder,
+    *,
+    run: str,
+    others: Mapping[str, Embedder] = MappingProxyType({}),
 ) -> AsyncIterator[Ingest]:
-    """The ingest of these settings; no other one runs from this data folder meanwhile. Raises `ConfigurationError`
-    for policies that cannot be used and `StoreUnavailable` if another one runs."""
+    """The ingest of these settings into the serving edition, with the embedder and the way of cutting that it was
+    built with; no other ingest runs from this data folder meanwhile. Raises `ConfigurationError` for policies that
+    cannot be used and `StoreUnavailable` if another one runs."""
     data = settings.data_dir
-    now = datetime.now(UTC)
     with ingest_lock(data / INGEST_LOCK), IngestJournal(data / INGEST_FILE) as journal:
         store = open_store()
         try:
             if isinstance(store, FallbackStore):
                 for tenant in sorted(await store.tenants()):
                     await store.mirror(tenant)  # what an earlier ingest without it, or a failed one, has left out
-            async with _judging(settings, embedder, clock=lambda: now) as judge:
-                yield Ingest(
-                    store,
-                    embedder,
-                    reading=reading_of(settings),
-                    journal=journal,
-                    judge=judge,
-                    run=run,
-                    at=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                    parser=parser_of(settings),
-                )
+            edition = await editions_of(store).serving() if isinstance(store, ServingStore | FallbackStore) else _BASE
+            chosen = embedder_of(edition, embedder, others)
+            async with ingest_into(
+                settings, store, chosen, journal=journal, chunking=edition.chunking, run=run
+            ) as ingest:
+                yield ingest
         finally:
             await store.close()
+
+
+@asynccontextmanager
+async def ingest_into(
+    settings: Settings,
+    store: PassageStore,
+    embedder: Embedder,
+    *,
+    journal: IngestJournal,
+    chunking: ChunkingParameters | None,
+    run: str = "",
+    like: Mapping[str, Catalogue] | None = None,
+) -> AsyncIterator[Ingest]:
+    """An ingest into a store. `chunking` is for documents that name no way of cutting, `None` for the settings'."""
+    now = datetime.now(UTC)
+    reading = reading_of(settings)
+    async with _judging(settings, embedder, clock=lambda: now) as judge:
+        yield Ingest(
+            store,
+            embedder,
+            reading=structs.replace(reading, chunking=chunking) if chunking else reading,
+            journal=journal,
+            judge=judge,
+            run=run,
+            at=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            parser=parser_of(settings),
+            like=like,
+        )
 
 
 def reading_of(settings: Settings) -> Reading:

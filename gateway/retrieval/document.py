@@ -56,7 +56,7 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 class SourceDocument(Struct, frozen=True, kw_only=True):
     """A document as it lies on disk. `content` is the SHA-256 of all that its passages will be made from: bytes,
-    metadata, parser and chunker; `file` is the path below `root`."""
+    metadata, parser and chunker; `origin` of the same but the chunker. `file` is the path below `root`."""
 
     id: str
     tenant: str
@@ -64,6 +64,7 @@ class SourceDocument(Struct, frozen=True, kw_only=True):
     file: str
     source: str
     content: str
+    origin: str
     sha256: str  # of the bytes alone
     format: DocumentFormat
     meta: DocumentMetadata
@@ -173,14 +174,15 @@ def _document(
     chunking = meta.chunking or reading.chunking
     tenant = meta.tenant or reading.tenant
     plain = json.dumps(msgspec.to_builtins(meta), sort_keys=True)
-    made_from = [meta.id or relative, tenant, relative, sha256, plain, PARSER_VERSIONS[format_], chunking.identity]
+    made_from = [meta.id or relative, tenant, relative, sha256, plain, PARSER_VERSIONS[format_]]
     return SourceDocument(
         id=meta.id or quote(relative, safe="/,+()~!&=@:;"),
         tenant=tenant,
         root=str(root),
         file=relative,
         source=meta.source or relative,
-        content=hashlib.sha256(json.dumps(made_from).encode()).hexdigest(),
+        content=hashlib.sha256(json.dumps([*made_from, chunking.identity]).encode()).hexdigest(),
+        origin=hashlib.sha256(json.dumps(made_from).encode()).hexdigest(),
         sha256=sha256,
         format=format_,
         meta=meta,

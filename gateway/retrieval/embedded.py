@@ -38,6 +38,7 @@ from gateway.retrieval.store import (
     IndexUpdate,
     SearchRequest,
     SearchResult,
+    another_embedder,
 )
 from gateway.retrieval.terms import query_terms
 
@@ -68,14 +69,16 @@ class EmbeddedStore:
     """Port `PassageStore` on SQLite FTS5 and exact vector search, joined by reciprocal rank fusion.
 
     Comfortable to 200,000 passages a tenant. Searches run on `threads` worker threads. Many processes may search
-    while one ingests. `embedder` is `IndexIdentity.embedder` of the embedder that makes the query vectors.
+    while one ingests. `embedder` is `IndexIdentity.embedder` of the embedder that makes the vectors of requests that
+    name none; `also` are others that requests may name.
     """
 
     name = "embedded"
 
-    def __init__(self, directory: Path, *, embedder: str, threads: int = 2) -> None:
+    def __init__(self, directory: Path, *, embedder: str, also: Collection[str] = (), threads: int = 2) -> None:
         self._directory = directory
         self._embedder = embedder
+        self._known = frozenset([embedder, *also])
         self._threads = threads
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="passages")
         self._lock = threading.Lock()
@@ -135,7 +138,8 @@ class EmbeddedStore:
         with self._using(request.tenant) as generation:
             if generation is None:
                 return SearchResult()
-            self._check_embedder(generation)
+            if generation.identity.embedder != (request.embedder or self._embedder):
+                raise another_embedder()
             view = generation.view(request.groups, request.day)
             depth = max(_DEPTH, request.limit)
             near = generation.nearest(request.vector, view, depth)
@@ -151,15 +155,8 @@ class EmbeddedStore:
     def _check_all(self) -> None:
         for tenant in sorted(self._tenants()):
             with self._using(tenant) as generation:
-                if generation is not None:
-                    self._check_embedder(generation)
-
-    def _check_embedder(self, generation: Generation) -> None:
-        if generation.identity.embedder != self._embedder:
-            raise StoreUnavailable(
-                "the passage index was built with another embedding model: ingest the corpus again",
-                code="embedder_mismatch",
-            )
+                if generation is not None and generation.identity.embedder not in self._known:
+                    raise another_embedder()
 
     def _tenants(self) -> frozenset[str]:
         files = self._directory.glob(f"*/{_TENANT_FILE}")

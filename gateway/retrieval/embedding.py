@@ -47,6 +47,11 @@ class TokenBound(Protocol):
         ...
 
 
+def embedder_identity(embedder: Embedder) -> str:
+    """How an index names the embedder that made its vectors."""
+    return f"{embedder.name}@{embedder.version}"
+
+
 class MiniLmEmbedder:
     """Port `Embedder`: 384 dimensions, unit length, mean over the tokens of the text.
 

@@ -6,11 +6,12 @@ changes, and puts them back after. If that fails half-way, the second store know
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Final, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from msgspec import structs
 
 from gateway.domain.errors import StoreUnavailable
+from gateway.retrieval.editions import StartingStore
 from gateway.retrieval.store import (
     Catalogue,
     DocumentRecord,
@@ -27,19 +28,16 @@ _READ_AT_ONCE: Final = 200  # documents copied together
 T = TypeVar("T")
 
 
-class StartingStore(PassageStore, Protocol):
-    async def start(self) -> None: ...
+First = TypeVar("First", bound=StartingStore)
 
 
-class FallbackStore:
+class FallbackStore(Generic[First]):
     """Port `PassageStore` over two. Searches, revisions and records come from `second` while `first` fails or takes
     longer than `timeout_s`; all else is asked of `first` alone. `clock` is monotonic, in seconds."""
 
-    def __init__(
-        self, first: StartingStore, second: StartingStore, *, timeout_s: float, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, first: First, second: StartingStore, *, timeout_s: float, clock: Callable[[], float]) -> None:
         self.name = first.name
-        self._first = first
+        self.first = first
         self._second = second
         self._timeout_s = timeout_s
         self._clock = clock
@@ -49,7 +47,7 @@ class FallbackStore:
         """Raises `ConfigurationError`, and `StoreUnavailable` only if neither store can be used."""
         await self._second.start()
         try:
-            await self._first.start()
+            await self.first.start()
         except StoreUnavailable:
             self._rest()
 
@@ -64,13 +62,13 @@ class FallbackStore:
         return (await self._either(lambda store: store.records(tenant, docs)))[0]
 
     async def tenants(self) -> frozenset[str]:
-        return await self._first.tenants()
+        return await self.first.tenants()
 
     async def catalogue(self, tenant: str) -> Catalogue:
-        return await self._first.catalogue(tenant)
+        return await self.first.catalogue(tenant)
 
     async def read(self, tenant: str, docs: Collection[str]) -> tuple[IndexedDocument, ...]:
-        return await self._first.read(tenant, docs)
+        return await self.first.read(tenant, docs)
 
     async def apply(self, update: IndexUpdate) -> str:
         copy = await self._second.catalogue(update.tenant)
@@ -78,13 +76,13 @@ class FallbackStore:
             replaced = {document.record.doc for document in update.documents} | update.removed
             gone = copy.documents.keys() if update.complete else replaced & copy.documents.keys()
             await self._second.apply(IndexUpdate(tenant=update.tenant, identity=copy.identity, removed=frozenset(gone)))
-        revision = await self._first.apply(update)
+        revision = await self.first.apply(update)
         await self.mirror(update.tenant)
         return revision
 
     async def mirror(self, tenant: str) -> None:
         """Make the second store's index of a tenant equal to the first's. Nothing is embedded again."""
-        wanted, copy = await self._first.catalogue(tenant), await self._second.catalogue(tenant)
+        wanted, copy = await self.first.catalogue(tenant), await self._second.catalogue(tenant)
         if wanted.identity is None:
             return
         known = copy.documents if copy.identity == wanted.identity else {}
@@ -96,20 +94,20 @@ class FallbackStore:
             return
         documents: list[IndexedDocument] = []
         for start in range(0, len(missing), _READ_AT_ONCE):
-            documents += await self._first.read(tenant, missing[start : start + _READ_AT_ONCE])
+            documents += await self.first.read(tenant, missing[start : start + _READ_AT_ONCE])
         await self._second.apply(
             IndexUpdate(tenant=tenant, identity=wanted.identity, documents=documents, removed=gone)
         )
 
     async def close(self) -> None:
-        await self._first.close()
+        await self.first.close()
         await self._second.close()
 
     async def _either(self, ask: Callable[[PassageStore], Awaitable[T]]) -> tuple[T, PassageStore]:
         if self._clock() >= self._rests_until:
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    return await ask(self._first), self._first
+                    return await ask(self.first), self.first
             except (StoreUnavailable, TimeoutError):
                 self._rest()
         return await ask(self._second), self._second

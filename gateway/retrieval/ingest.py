@@ -11,7 +11,7 @@ now is removed, in whichever tenant it was. Documents from other folders stay.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ from gateway.domain.ports import Embedder
 from gateway.domain.vocabulary import Effect
 from gateway.retrieval.discovery import Found, Place, find_documents
 from gateway.retrieval.document import EmptyDocument, Reading, SourceDocument
+from gateway.retrieval.embedding import embedder_identity
 from gateway.retrieval.journal import IngestJournal
 from gateway.retrieval.judging import JudgedText, PassageJudge
 from gateway.retrieval.parsing.parsed import UnreadableDocument
@@ -38,6 +39,7 @@ from gateway.retrieval.store import (
     IndexIdentity,
     IndexUpdate,
     PassageStore,
+    Released,
 )
 
 LAYOUT: Final = "passages-2"  # moves when the same document could give other passages, whatever cuts it
@@ -58,7 +60,8 @@ class Ingest:
     """Brings an index up to date with files. One at a time for a store.
 
     Without a `journal` an interrupted run begins anew and deletions do not last; without a `judge` passages are
-    indexed as they are. `run` names the run in records and audit.
+    indexed as they are. `run` names the run in records and audit. `like` are the catalogues of another index by
+    tenant: only documents that they have are taken, and what people have released there is released here.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Ingest:
         run: str = "",
         at: str = "",
         parser: Callable[[], Parser] = Parser,
+        like: Mapping[str, Catalogue] | None = None,
     ) -> None:
         self._store = store
         self._embedder = embedder
@@ -81,6 +85,7 @@ class Ingest:
         self._run = IngestRun(id=run, at=at, policy=judge.policy if judge else "")
         self._parser = parser
         self._identity = index_identity(embedder)
+        self._like = like
 
     async def run(
         self,
@@ -98,7 +103,9 @@ class Ingest:
         reading = structs.replace(self._reading, tenant=tenant or self._reading.tenant)
         found = await asyncio.to_thread(find_documents, paths, reading)
         names = {document.tenant for document in found.documents}
-        if not rebuild:
+        if self._like is not None:
+            names &= self._like.keys()
+        elif not rebuild:
             names |= await self._store.tenants()
         works = [await self._compare(name, found, rebuild=rebuild) for name in sorted(names)]
         if not allow_empty:
@@ -120,7 +127,7 @@ class Ingest:
 
     async def _compare(self, tenant: str, found: Found, *, rebuild: bool) -> "_Work":
         catalogue = Catalogue() if rebuild else await self._store.catalogue(tenant)
-        documents = [document for document in found.documents if document.tenant == tenant]
+        documents = [document for document in found.documents if document.tenant == tenant and self._takes(document)]
         work = _Work(tenant=tenant, catalogue=catalogue, faulty=set(found.faulty))
         gone = self._journal.deletions(tenant) if self._journal is not None else {}
         same = catalogue.identity == self._identity
@@ -134,6 +141,14 @@ class Ingest:
             if record is None or not self._is_current(record, document):
                 work.pending.append(document)
         return work
+
+    def _takes(self, document: SourceDocument) -> bool:
+        return self._like is None or document.id in self._like.get(document.tenant, Catalogue()).documents
+
+    def _released(self, work: "_Work", doc: str) -> tuple[Released, ...]:
+        catalogue = work.catalogue if self._like is None else self._like.get(work.tenant, Catalogue())
+        record = catalogue.documents.get(doc)
+        return record.released if record else ()
 
     def _is_current(self, record: DocumentRecord, document: SourceDocument) -> bool:
         judged = self._judge is None or record.policy == self._run.policy
@@ -155,9 +170,8 @@ class Ingest:
                 work.reject(document, "DOC006" if isinstance(error, EmptyDocument) else "DOC001", error.message)
                 told.more(1, 0)
                 continue
-            before = work.catalogue.documents.get(document.id)
             judged = await self._judged(work.tenant, made.passages)
-            record, passages = judged_record(made, judged, before.released if before else (), self._run)
+            record, passages = judged_record(made, judged, self._released(work, document.id), self._run)
             batch.append((made, record, passages))
             if sum(len(one) for *_, one in batch) >= _EMBED_AT_ONCE:
                 await self._embed(work, batch, told)
@@ -292,11 +306,6 @@ class _Told:
         self._done += documents
         self._passages += passages
         self._progress(Progress(done=self._done, total=self._total, passages=self._passages))
-
-
-def embedder_identity(embedder: Embedder) -> str:
-    """How an index names the embedder that made its vectors."""
-    return f"{embedder.name}@{embedder.version}"
 
 
 def index_identity(embedder: Embedder) -> IndexIdentity:

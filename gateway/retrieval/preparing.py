@@ -140,6 +140,7 @@ def record_of(document: SourceDocument, passages: Sequence[Passage], run: Ingest
         chunker=document.chunking.identity,
         run=run.id,
         ingested=run.at,
+        origin=document.origin,
     )
 
 

@@ -13,6 +13,7 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.passage import Passage, Retrieval, RetrievalStatus, Standing
 from gateway.domain.ports import Embedder
 from gateway.domain.principal import Principal
+from gateway.retrieval.embedding import embedder_identity
 from gateway.retrieval.store import DocumentRecord, PassageStore, SearchRequest, SearchResult, text_digest
 
 PUBLIC: Final = "public"  # the group that every principal has
@@ -32,7 +33,8 @@ class PassageRetriever:
     passages are left out, then passages are taken best first while they fit into `max_context_chars`.
 
     Never raises but for cancellation. Embedding runs in a worker thread; `timeout_s` bounds the whole call. `today`
-    is the day on which passages must be valid; without it, any passage is.
+    is the day on which passages must be valid; without it, any passage is. An index that was built with one of the
+    `others` is searched with that one.
     """
 
     def __init__(
@@ -44,9 +46,11 @@ class PassageRetriever:
         max_context_chars: int,
         timeout_s: float,
         today: Callable[[], dt.date] | None = None,
+        others: Sequence[Embedder] = (),
     ) -> None:
         self._store = store
-        self._embedder = embedder
+        self._embedders = [embedder, *others]
+        self._chosen: dict[str, Embedder] = {}
         self._top_k = top_k
         self._max_context_chars = max_context_chars
         self._timeout_s = timeout_s
@@ -95,12 +99,32 @@ class PassageRetriever:
         return Standing.CURRENT if kept == docs else Standing.WITHDRAWN
 
     async def _search(self, tenant: str, groups: frozenset[str], query: str, day: str) -> SearchResult:
-        vectors = await asyncio.to_thread(self._embedder.embed, [query])
-        return await self._store.search(
-            SearchRequest(
-                tenant=tenant, groups=groups, text=query, vector=vectors[0], limit=self._top_k * _SPARE, day=day
+        """With the embedder that the tenant's index took last time; after a switch to an index of another one, with
+        that. The store refuses the wrong one before it searches."""
+        first = self._chosen.get(tenant, self._embedders[0])
+        failure: StoreUnavailable | None = None
+        for embedder in [first, *(one for one in self._embedders if one is not first)]:
+            vectors = await asyncio.to_thread(embedder.embed, [query])
+            request = SearchRequest(
+                tenant=tenant,
+                groups=groups,
+                text=query,
+                vector=vectors[0],
+                limit=self._top_k * _SPARE,
+                day=day,
+                embedder=embedder_identity(embedder),
             )
-        )
+            try:
+                result = await self._store.search(request)
+            except StoreUnavailable as error:
+                if error.code != "embedder_mismatch":
+                    raise
+                failure = failure or error
+                continue
+            self._chosen[tenant] = embedder
+            return result
+        assert failure is not None  # there is one embedder at least
+        raise failure
 
 
 def filter_digest(tenant: str, groups: frozenset[str]) -> str:

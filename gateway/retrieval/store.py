@@ -28,6 +28,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.passage import Passage
 from gateway.domain.text import outline
 
@@ -35,8 +36,8 @@ REVISION_CHARS: Final = 16
 
 
 class SearchRequest(Struct, frozen=True, kw_only=True):
-    """`vector` is the query's embedding, of unit length; `groups` are all groups the caller may read as; `day` is the
-    ISO date on which what is found must be valid, "" for any."""
+    """`vector` is the query's embedding, of unit length, made by `embedder` ("": by that of the store). `groups` are
+    all groups the caller may read as; `day` is the ISO date on which what is found must be valid, "" for any."""
 
     tenant: str
     groups: frozenset[str]
@@ -44,6 +45,7 @@ class SearchRequest(Struct, frozen=True, kw_only=True):
     vector: NDArray[np.float32]
     limit: int
     day: str = ""
+    embedder: str = ""
 
     def __repr__(self) -> str:
         return f"SearchRequest({self.tenant!r}, {len(self.groups)} groups, {outline(self.text)}, limit {self.limit})"
@@ -109,6 +111,7 @@ class DocumentRecord(Struct, frozen=True, kw_only=True):
     redacted: int = 0  # passages whose text was redacted before it was indexed
     withheld: tuple[Withheld, ...] = ()
     released: tuple[Released, ...] = ()
+    origin: str = ""  # digest of the file and its metadata, whatever cuts it; "" if indexed before records had one
 
     @property
     def revision(self) -> str:
@@ -160,6 +163,14 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     identity: IndexIdentity | None = None
     documents: Mapping[str, DocumentRecord] = {}
     index_rev: str = ""
+
+
+def another_embedder() -> StoreUnavailable:
+    return StoreUnavailable(
+        "the passage index was built with another embedding model: ingest the corpus again, or name the model among "
+        "`retrieval.embedders`",
+        code="embedder_mismatch",
+    )
 
 
 def text_digest(passage: Passage) -> str:

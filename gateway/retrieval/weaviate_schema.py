@@ -48,15 +48,18 @@ def index_name(collection: str) -> str:
     return f"{collection}Index"
 
 
-async def ensure_schema(client: Any, collection: str) -> None:
-    """Create missing collections; raise `ConfigurationError` naming the remedy for one that is not as it must be."""
-    await _ensure(client, collection, PASSAGE_FIELDS, multi_tenant=True)
+async def ensure_schema(client: Any, collection: str, *, description: str = "") -> None:
+    """Create missing collections, that of passages with `description`. Raises `ConfigurationError` naming the remedy
+    for one that is not as it must be."""
+    await _ensure(client, collection, PASSAGE_FIELDS, multi_tenant=True, description=description)
     await _ensure(client, index_name(collection), INDEX_FIELDS, multi_tenant=False)
 
 
-async def _ensure(client: Any, name: str, fields: Mapping[str, _Field], *, multi_tenant: bool) -> None:
+async def _ensure(
+    client: Any, name: str, fields: Mapping[str, _Field], *, multi_tenant: bool, description: str = ""
+) -> None:
     if not await client.collections.exists(name):
-        await _create(client, name, fields, multi_tenant=multi_tenant)
+        await _create(client, name, fields, multi_tenant=multi_tenant, description=description)
     config = await client.collections.use(name).config.get()
     problems = _problems(config, fields, multi_tenant=multi_tenant)
     if problems:
@@ -64,7 +67,9 @@ async def _ensure(client: Any, name: str, fields: Mapping[str, _Field], *, multi
         raise ConfigurationError(f"weaviate collection `{name}` cannot be used: {'; '.join(problems)}: {remedy}")
 
 
-async def _create(client: Any, name: str, fields: Mapping[str, _Field], *, multi_tenant: bool) -> None:
+async def _create(
+    client: Any, name: str, fields: Mapping[str, _Field], *, multi_tenant: bool, description: str
+) -> None:
     from weaviate.classes.config import (
         Configure,
         DataType,
@@ -90,6 +95,7 @@ async def _create(client: Any, name: str, fields: Mapping[str, _Field], *, multi
     )
     await client.collections.create(
         name,
+        description=description or None,
         properties=[made(field_name, field) for field_name, field in fields.items()],
         multi_tenancy_config=Configure.multi_tenancy(enabled=multi_tenant),
         vector_config=Configure.Vectors.self_provided(vector_index_config=hnsw),

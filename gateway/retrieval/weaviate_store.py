@@ -12,8 +12,8 @@ import datetime as dt
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +22,6 @@ from msgspec import Struct
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.passage import Passage
-from gateway.domain.text import Secret
 from gateway.retrieval.fusion import RRF_K
 from gateway.retrieval.revision import revision
 from gateway.retrieval.store import (
@@ -33,8 +32,10 @@ from gateway.retrieval.store import (
     IndexUpdate,
     SearchRequest,
     SearchResult,
+    another_embedder,
 )
 from gateway.retrieval.terms import query_terms
+from gateway.retrieval.weaviate_connection import WeaviateAddress, weaviate_client, weaviate_failures
 from gateway.retrieval.weaviate_schema import FOREVER, ensure_schema, index_name
 
 _FORMAT: Final = "weaviate-1"
@@ -42,17 +43,6 @@ _NAMESPACE: Final = uuid.UUID("6f0f2a51-8d0b-4a6d-9f0b-6a0f7c4f1e21")  # of the 
 _BATCH: Final = 500  # passages with vectors are some 3 KB each
 _ATTEMPTS: Final = 5  # searches that an ingest may overtake before the search is given up
 _STATE: Final = ("tenant", "generation", "index_rev", "identity")
-
-
-class WeaviateAddress(Struct, frozen=True, kw_only=True):
-    """Where the server is. `secure` means TLS on both ports."""
-
-    host: str
-    http_port: int
-    grpc_port: int
-    secure: bool = False
-    api_key: Secret | None = None
-    timeout_s: float = 10.0
 
 
 class _State(Struct, frozen=True, kw_only=True):
@@ -75,6 +65,7 @@ class WeaviateStore:
     name = "weaviate"
 
     def __init__(self, address: WeaviateAddress, *, collection: str, embedder: str) -> None:
+        """`embedder` is that of a request which names none."""
         self._address = address
         self._collection = collection
         self._embedder = embedder
@@ -84,20 +75,17 @@ class WeaviateStore:
         self._known: dict[str, _State] = {}
 
     async def start(self) -> None:
-        async with self._failing():
+        with self._failing():
             await self._connected()
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        async with self._failing():
+        with self._failing():
             state = self._known.get(request.tenant) or await self._state(request.tenant)
             for _ in range(_ATTEMPTS):
                 if state is None:
                     return SearchResult()
-                if state.identity.embedder != self._embedder:
-                    raise StoreUnavailable(
-                        "the passage index was built with another embedding model: ingest the corpus again",
-                        code="embedder_mismatch",
-                    )
+                if state.identity.embedder != (request.embedder or self._embedder):
+                    raise another_embedder()
                 passages = await self._search(request, state)
                 now = await self._state(request.tenant)
                 if now == state:
@@ -106,13 +94,13 @@ class WeaviateStore:
             raise StoreUnavailable("the passage index changes all the time: try again", code="store_busy")
 
     async def tenants(self) -> frozenset[str]:
-        async with self._failing():
+        with self._failing():
             index = (await self._connected()).collections.use(index_name(self._collection))
             found = index.iterator(return_properties=["tenant"])
             return frozenset([one.properties["tenant"] async for one in found])
 
     async def catalogue(self, tenant: str) -> Catalogue:
-        async with self._failing():
+        with self._failing():
             found = await self._index_object(tenant, (*_STATE, "documents"))
             if found is None:
                 return Catalogue()
@@ -122,7 +110,7 @@ class WeaviateStore:
             return Catalogue(identity=state.identity, documents=documents, index_rev=state.index_rev)
 
     async def revision(self, tenant: str) -> str:
-        async with self._failing():
+        with self._failing():
             state = await self._state(tenant)
             return state.index_rev if state is not None else ""
 
@@ -132,7 +120,7 @@ class WeaviateStore:
 
     async def read(self, tenant: str, docs: Collection[str]) -> tuple[IndexedDocument, ...]:
         records = await self.records(tenant, docs)
-        async with self._failing():
+        with self._failing():
             state = await self._state(tenant)
             if state is None:
                 return ()
@@ -142,9 +130,10 @@ class WeaviateStore:
     async def apply(self, update: IndexUpdate) -> str:
         if self._writing.locked():
             raise StoreUnavailable("another ingest is running: wait for it to end", code="store_locked")
-        async with self._writing, self._failing():
-            # a cancelled caller does not leave half an update to be cleaned up by the next one
-            return await asyncio.shield(asyncio.ensure_future(self._apply(update)))
+        async with self._writing:
+            with self._failing():
+                # a cancelled caller does not leave half an update to be cleaned up by the next one
+                return await asyncio.shield(asyncio.ensure_future(self._apply(update)))
 
     async def close(self) -> None:
         if self._client is not None:
@@ -154,7 +143,7 @@ class WeaviateStore:
     async def _connected(self) -> Any:
         async with self._connecting:
             if self._client is None:
-                client = _client(self._address)
+                client = weaviate_client(self._address)
                 try:
                     await client.connect()
                     await ensure_schema(client, self._collection)
@@ -265,37 +254,8 @@ class WeaviateStore:
         write = index.data.replace if exists else index.data.insert
         await write(uuid=_index_id(update.tenant), properties=properties)
 
-    @asynccontextmanager
-    async def _failing(self) -> AsyncIterator[None]:
-        import grpc  # type: ignore[import-untyped]
-        from weaviate.exceptions import WeaviateBaseError
-
-        try:
-            yield
-        except (WeaviateBaseError, grpc.RpcError, OSError, msgspec.MsgspecError, KeyError) as error:
-            raise StoreUnavailable(
-                f"weaviate at `{self._address.host}:{self._address.http_port}` cannot be used: "
-                f"{type(error).__name__}: check that it runs and that both ports are open",
-                code="store_failed",
-            ) from error
-
-
-def _client(address: WeaviateAddress) -> Any:
-    import weaviate
-    from weaviate.classes.init import AdditionalConfig, Auth, Timeout
-
-    timeout = Timeout(init=address.timeout_s, query=address.timeout_s, insert=6 * address.timeout_s)
-    return weaviate.use_async_with_custom(
-        http_host=address.host,
-        http_port=address.http_port,
-        http_secure=address.secure,
-        grpc_host=address.host,
-        grpc_port=address.grpc_port,
-        grpc_secure=address.secure,
-        auth_credentials=Auth.api_key(address.api_key.reveal()) if address.api_key else None,
-        additional_config=AdditionalConfig(timeout=timeout, trust_env=False),
-        skip_init_checks=True,  # the checks ask a package index for the newest client version
-    )
+    def _failing(self) -> AbstractContextManager[None]:
+        return weaviate_failures(self._address)
 
 
 def _tenant_key(tenant: str) -> str:

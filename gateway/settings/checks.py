@@ -22,12 +22,7 @@ def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
         yield from _provider_faults(document, model)
     yield from _fallback_faults(document)
     retrieval = settings.retrieval
-    if retrieval.weaviate_api_key and not is_reference(retrieval.weaviate_api_key):
-        yield _literal_secret(document.node(retrieval, "weaviate_api_key"))
-    if retrieval.fallback_store != "off" and retrieval.store != "weaviate":
-        yield document.node(retrieval, "fallback_store").fault(
-            "SET024", "a fallback stands beside Weaviate only: write `store: weaviate`, or remove `fallback_store`"
-        )
+    yield from _retrieval_faults(document)
     yield from _case_faults(document)
     yield from _console_faults(document)
     yield from _level_faults(document)
@@ -39,6 +34,35 @@ def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
             node = document.node(retrieval, "models", index)
             yield node.fault("SET013", f"no model is named {quoted(name)}: {suggestion(name, names)}")
     yield from redis_faults(document.node(settings.limits, "redis_url"), settings.limits.redis_url)
+
+
+def _retrieval_faults(document: Document[Settings]) -> Iterator[Fault]:
+    retrieval = document.value.retrieval
+    for key in ("weaviate_api_key", "weaviate_oidc_secret"):
+        value = getattr(retrieval, key)
+        if value and not is_reference(value):
+            yield _literal_secret(document.node(retrieval, key))
+    if retrieval.weaviate_api_key and retrieval.weaviate_oidc_secret:
+        yield document.node(retrieval, "weaviate_oidc_secret").fault(
+            "SET026", "Weaviate takes an API key or a client of OpenID Connect: remove one of the two"
+        )
+    if retrieval.fallback_store != "off" and retrieval.store != "weaviate":
+        yield document.node(retrieval, "fallback_store").fault(
+            "SET024", "a fallback stands beside Weaviate only: write `store: weaviate`, or remove `fallback_store`"
+        )
+    seen = Counter({"builtin": 1})
+    for embedder in retrieval.embedders:
+        seen[embedder.name] += 1
+        if seen[embedder.name] == 2:
+            yield document.node(embedder, "name").fault(
+                "SET010", f"a second embedder is named {quoted(embedder.name)}: rename one of the two"
+            )
+        if embedder.api_key and not is_reference(embedder.api_key):
+            yield _literal_secret(document.node(embedder, "api_key"))
+        if not _is_plain_address(embedder.base_url):
+            yield document.node(embedder, "base_url").fault(
+                "SET011", "`base_url` must be `http://` or `https://`, a host and a path, and nothing else"
+            )
 
 
 def _repeated_names(document: Document[Settings], models: tuple[AnyModel, ...]) -> Iterator[Fault]:

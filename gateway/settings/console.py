@@ -48,4 +48,5 @@ class ConsoleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     local_accounts: Annotated[bool, _about("whether accounts of `gateway console user` may sign in")] = True
     session_idle_s: Annotated[int, Meta(ge=60), _about("a session ends after so long without a request")] = 30 * 60
     session_s: Annotated[int, Meta(ge=60), _about("a session ends after so long, whatever happens")] = 8 * 3600
+    currency: Annotated[str, Meta(max_length=8), _about("what prices of `models` are given in")] = "USD"
     oidc: OidcSettings = field(default_factory=OidcSettings)

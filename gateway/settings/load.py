@@ -100,6 +100,8 @@ def _references(settings: Settings) -> Iterator[str]:
     yield from (model.api_key for model in settings.models)
     yield from (model.api_key for model in settings.embeddings)
     yield settings.retrieval.weaviate_api_key
+    yield settings.retrieval.weaviate_oidc_secret
+    yield from (embedder.api_key for embedder in settings.retrieval.embedders)
     yield settings.limits.redis_url
     yield from (webhook.secret for webhook in settings.cases.webhooks)
     yield from (channel.url for channel in settings.cases.slack)

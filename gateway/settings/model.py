@@ -16,7 +16,7 @@ from gateway.settings.cases import CaseSettings, ClientMode, EscalationSettings
 from gateway.settings.console import ConsoleSettings
 from gateway.settings.metrics import MetricsSettings
 from gateway.settings.policy import PolicySettings
-from gateway.settings.retrieval import IngestSettings
+from gateway.settings.retrieval import EmbedderSettings, IngestSettings
 from gateway.settings.trail import TrailSettings
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -73,6 +73,10 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fallbacks: Annotated[tuple[str, ...], _about("other names of this list, tried in order when this one fails")] = ()
     breaker_failures: Annotated[PositiveInt, _about("consecutive failures after which a model is left alone")] = 5
     breaker_reset_s: Annotated[Seconds, _about("how long it is left alone")] = 30.0
+    price_in: Annotated[
+        float, Meta(ge=0), _about("price of a million tokens of questions, in `console.currency`; for the overview")
+    ] = 0.0
+    price_out: Annotated[float, Meta(ge=0), _about("price of a million tokens of answers")] = 0.0
 
 
 class EmbeddingModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,7 +138,12 @@ class RetrievalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     weaviate_grpc_port: Annotated[Port, _about("its gRPC port")] = 50_051
     weaviate_secure: Annotated[bool, _about("whether both ports speak TLS")] = False
     weaviate_api_key: Annotated[str, _about("`env:NAME` or `file:/path`; a literal key is refused")] = ""
+    weaviate_oidc_secret: Annotated[
+        str, _about("secret of an OpenID Connect client, instead of an API key: `env:NAME` or `file:/path`")
+    ] = ""
+    weaviate_oidc_scope: Annotated[str, _about("scope that the client asks for; empty for the server's own")] = ""
     weaviate_collection: Annotated[Name, _about("name of the collection")] = "Passage"
+    embedders: tuple[EmbedderSettings, ...] = ()
 
 
 class InspectionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""Settings of ingests: what is taken in, and how it is cut and judged."""
+"""Settings of ingests (what is taken in, how it is cut and judged) and of the index and its ranking."""
 
 from typing import Annotated, Literal
 
@@ -40,3 +40,15 @@ class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_expanded_bytes: Annotated[PositiveInt, _about("most bytes that a DOCX unpacks to")] = 256 * 1024 * 1024
     parse_timeout_s: Annotated[Seconds, _about("for parsing one file")] = 60.0
     chunking: ChunkingSettings = field(default_factory=ChunkingSettings)
+
+
+class EmbedderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An embedding model beside the packaged one, on a server with the OpenAI API. It is asked once an index was
+    built with it: `gateway index build --embedder NAME`."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100), _about("what commands call it")]
+    base_url: Annotated[str, Meta(min_length=1), _about("address up to and without `/embeddings`")]
+    model: Annotated[str, Meta(min_length=1), _about("the model's name at its server")]
+    dimensions: Annotated[int, Meta(ge=1, le=16_384), _about("length of its vectors")]
+    api_key: Annotated[str, _about("`env:NAME` or `file:/path`; a literal key is refused")] = ""
+    timeout_s: Annotated[Seconds, _about("for one request of at most 64 texts")] = 30.0

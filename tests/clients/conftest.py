@@ -11,7 +11,7 @@ from driven_client import DRIVERS, Driver, RegistryUnreachableError, Result, run
 from support.server import ModelServer, RunningGateway, model_server, running_gateway
 from support.wire import events, last_place, rewind, wire_settings
 
-from gateway.app import open_store
+from gateway.assembly.index import open_store
 from gateway.retrieval.embedding import MiniLmEmbedder
 from gateway.retrieval.ingest import Ingest
 from gateway.settings import AuditSettings, Settings

@@ -63,7 +63,7 @@ async def test_the_second_store_answers_while_the_first_fails(make_store):
     await store.apply(update(document("a", "loan")))
     assert (await store.search(request("loan"))).store == "first"
     rev = await store.revision("acme")
-    store._first.failure = DOWN
+    store.first.failure = DOWN
     result = await store.search(request("loan"))
     assert (result.store, [passage.doc for passage in result.passages]) == ("embedded", ["a"])
     assert await store.revision("acme") == result.index_rev == rev
@@ -76,12 +76,12 @@ async def test_the_second_store_answers_while_the_first_fails(make_store):
 async def test_a_store_that_failed_is_left_alone_for_a_while(make_store):
     store = await make_store()
     await store.apply(update(document("a", "loan")))
-    store._first.failure = DOWN
+    store.first.failure = DOWN
     await store.search(request("loan"))
-    asked = store._first.asked
-    store._first.failure = None
+    asked = store.first.asked
+    store.first.failure = None
     assert (await store.search(request("loan"))).store == "embedded"
-    assert store._first.asked == asked
+    assert store.first.asked == asked
     make_store.now[0] += 6
     assert (await store.search(request("loan"))).store == "first"
 
@@ -89,7 +89,7 @@ async def test_a_store_that_failed_is_left_alone_for_a_while(make_store):
 async def test_a_slow_store_is_given_up(make_store):
     store = await make_store()
     await store.apply(update(document("a", "loan")))
-    store._first.delay_s, store._timeout_s = 5.0, 0.05
+    store.first.delay_s, store._timeout_s = 5.0, 0.05
     assert (await store.search(request("loan"))).store == "embedded"
 
 
@@ -104,7 +104,7 @@ async def test_another_embedding_is_no_reason_to_search_wrongly(make_store):
 async def test_both_down_is_a_failure(make_store):
     store = await make_store()
     await store.apply(update(document("a", "loan")))
-    store._first.failure = DOWN
+    store.first.failure = DOWN
     (store._second._home("acme") / "current").write_text("broken")
     with pytest.raises(StoreUnavailable):
         await store.search(request("loan"))
@@ -113,14 +113,14 @@ async def test_both_down_is_a_failure(make_store):
 async def test_a_change_that_fails_half_way_shows_less_and_never_what_went(make_store):
     store = await make_store()
     await store.apply(update(document("a", "loan"), document("b", "fee")))
-    store._first.failure = DOWN
+    store.first.failure = DOWN
     with pytest.raises(StoreUnavailable):
         await store.apply(update(document("b", "fee", access=["hr"]), removed=["a"]))
     assert await found(store, "loan fee", ["public", "hr"]) == []
-    store._first.failure = None
+    store.first.failure = None
     make_store.now[0] += 6
     await store.mirror("acme")
-    store._first.failure = DOWN
+    store.first.failure = DOWN
     assert sorted(await found(store, "loan fee")) == ["a#0", "b#0"]  # as the first store still has it
 
 
@@ -131,23 +131,23 @@ async def test_a_store_that_is_added_later_is_filled_without_embedding(make_stor
     store = await make_store()
     await store.mirror("acme")
     await store.mirror("nobody")
-    store._first.failure = DOWN
+    store.first.failure = DOWN
     assert len(await found(store, "loan", limit=500)) == 450
-    store._first.failure = None
+    store.first.failure = None
     make_store.now[0] += 6
     other = IndexIdentity(embedder=IDENTITY.embedder, dimensions=IDENTITY.dimensions, chunker="new/2")
     await store.apply(update(document("x", "loan"), identity=other))
-    store._first.failure = DOWN
+    store.first.failure = DOWN
     assert await found(store, "loan") == ["x#0"]
 
 
 async def test_starting_needs_one_of_them(make_store):
     store = await make_store()
     await store.apply(update(document("a", "loan")))
-    store._first.failure = DOWN
+    store.first.failure = DOWN
     await store.start()
     assert (await store.search(request("loan"))).store == "embedded"
-    store._first.failure = ConfigurationError("a wrong schema")
+    store.first.failure = ConfigurationError("a wrong schema")
     with pytest.raises(ConfigurationError):
         await store.start()
 
@@ -158,7 +158,7 @@ async def test_the_audit_names_the_store_that_was_searched(make_store):
     retriever = PassageRetriever(store, StoreEmbedder(), top_k=3, max_context_chars=1000, timeout_s=5)
     principal = Principal(tenant="acme", app="x", user="u", groups=frozenset(), auth="key", key_id="k", ref="p")
     assert (await retriever.retrieve(principal, "loan")).store == "first"
-    store._first.failure = DOWN
+    store.first.failure = DOWN
     kept = await retriever.retrieve(principal, "loan")
     assert (kept.status, kept.store, len(kept.passages)) == (RetrievalStatus.OK, "embedded", 1)
     assert (await retriever.standing(principal, kept, kept.passages)).value == "current"

@@ -11,8 +11,10 @@ import pytest
 
 from gateway.domain.errors import ConfigurationError, StoreUnavailable
 from gateway.domain.text import Secret
+from gateway.retrieval.weaviate_connection import WeaviateAddress
+from gateway.retrieval.weaviate_connection import weaviate_client as _client
 from gateway.retrieval.weaviate_schema import FOREVER, index_name
-from gateway.retrieval.weaviate_store import WeaviateAddress, WeaviateStore, _client
+from gateway.retrieval.weaviate_store import WeaviateStore
 from tests.retrieval.store_contract import IDENTITY, PassageStoreContract, document, found, request, update
 
 SERVER = os.environ.get("GATEWAY_TEST_WEAVIATE", "")

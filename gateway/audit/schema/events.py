@@ -6,7 +6,7 @@ An event that another module writes must be declared here before a test of it pa
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.audit.schema import cases, exchanges, operations
+from gateway.audit.schema import cases, exchanges, index, operations
 from gateway.audit.schema.envelope import Envelope
 from gateway.domain.event import EventType
 
@@ -53,6 +53,9 @@ EVENTS: Final[Mapping[EventType, Shapes]] = {
     EventType.SOURCE_DELETED: (operations.SourceDeleted,),
     EventType.SOURCE_ALLOWED: (operations.SourceAllowed,),
     EventType.PASSAGE_RELEASED: (operations.PassageReleased,),
+    EventType.INDEX_SWITCHED: (index.IndexSwitched,),
+    EventType.INDEX_DRIFT: (index.IndexDrifted,),
+    EventType.INDEX_TASK: (index.IndexTaskRan,),
     EventType.ACCESS_MISMATCH: (exchanges.AccessMismatch,),
     EventType.AUDIT_READ: (operations.AuditRead,),
     EventType.EXPORT: (operations.Exported,),
