@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import urllib.request
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -142,10 +143,16 @@ class TestCompose:
 
     def test_stores_have_no_way_out_and_the_gateway_finds_them(self) -> None:
         assert COMPOSE["networks"]["stores"]["internal"] is True
-        for store in (SETTINGS.retrieval.weaviate_host, "redis"):
+        for store in (SETTINGS.retrieval.weaviate_host, "redis", "postgres"):
             assert SERVICES[store]["networks"] == ["stores"]
             assert store in SERVICES["gateway"]["depends_on"]
         assert "@redis:6379/" in SERVICES["gateway"]["environment"]["REDIS_URL"]
+        database = SERVICES["postgres"]["environment"]
+        place = f"@postgres:5432/{database['POSTGRES_DB']}"
+        url = SERVICES["gateway"]["environment"]["CASES_URL"]
+        assert url.startswith(f"postgresql://{database['POSTGRES_USER']}:")
+        assert url.endswith(place)
+        assert SETTINGS.cases.store == "postgres"
         assert str(SETTINGS.retrieval.weaviate_http_port) in SERVICES["weaviate"]["command"]
 
     def test_stores_keep_quiet_and_ask_for_keys(self) -> None:
@@ -159,8 +166,23 @@ class TestCompose:
         for name, _ in re.findall(r"(\w*(?:PASSWORD|API_KEY|ALLOWED_KEYS)\w*): \"?([^$\s\"][^\n]*)", text):
             assert name == "AUTHENTICATION_APIKEY_ENABLED", f"{name} holds a literal"
         assert re.findall(r"\$\{(\w+)\}", text) == [], "a secret that is missing must stop the start"
-        named = {SETTINGS.limits.redis_url, SETTINGS.retrieval.weaviate_api_key}
+        named = {SETTINGS.limits.redis_url, SETTINGS.retrieval.weaviate_api_key, SETTINGS.cases.postgres_url}
         assert {f"env:{name}" for name in SERVICES["gateway"]["environment"]} >= named
+
+    def test_the_command_that_makes_the_secrets_makes_all_of_them(self) -> None:
+        asked = set(re.findall(r"\$\{(\w+):\?", (DOCKER / "compose.yaml").read_text("utf-8")))
+        (made,) = re.findall(r"^for name in ([A-Z_ ]+); do", (DOCKER / "README.md").read_text("utf-8"), re.MULTILINE)
+        assert set(made.split()) == asked
+
+    def test_the_database_writes_to_its_volume_and_to_memory_alone(self) -> None:
+        postgres = SERVICES["postgres"]
+        assert postgres["read_only"] is True
+        assert [mount.split(":")[0] for mount in postgres["volumes"]] == ["cases"]
+        assert "cases" in COMPOSE["volumes"]
+
+    def test_the_console_is_served_where_the_port_is_published(self) -> None:
+        assert SETTINGS.console.enabled
+        assert SETTINGS.console.public_url == "", "on loopback alone, as the port"
 
     def test_redis_keeps_nothing(self) -> None:
         command = SERVICES["redis"]["command"]
@@ -199,10 +221,11 @@ def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_the_container_runs_serves_and_writes_to_its_data_alone(tmp_path: Path) -> None:
     """The entry point with the settings of the compose file; the stores of a machine without containers stand in
-    for Weaviate, and Redis is not there: limits are then kept in the process."""
+    for Weaviate and PostgreSQL, and Redis is not there: limits are then kept in the process."""
     config = tmp_path / "gateway.yaml"
     text = (DOCKER / "gateway.yaml").read_text("utf-8")
-    config.write_text(text.replace("/etc/gateway/policies", str(ROOT / "policies")))
+    settings = yaml.safe_load(text.replace("/etc/gateway/policies", str(ROOT / "policies")))
+    config.write_text(yaml.safe_dump(settings | {"cases": {"store": "sqlite"}}))
     home = tmp_path / "home"
     home.mkdir()
     environ = {
@@ -218,6 +241,8 @@ def test_what_the_container_runs_serves_and_writes_to_its_data_alone(tmp_path: P
         check = Instruction("CMD", command.replace(f":{PORT}/", f":{gateway.port}/")).words
         assert check[0] == "python"
         assert subprocess.run([sys.executable, *check[1:]], check=False, timeout=30).returncode == 0
+        with urllib.request.urlopen(f"http://127.0.0.1:{gateway.port}/console/sign-in", timeout=30) as page:
+            assert page.status == 200
     assert subprocess.run([sys.executable, *check[1:]], check=False, capture_output=True).returncode != 0
     assert sorted(home.rglob("*")) == []
     assert (tmp_path / "data" / "audit.db").exists()
