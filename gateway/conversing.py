@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from gateway.detectors import build_detectors
+from gateway.domain.grounds import Grounds
 from gateway.domain.ports import Detector
 from gateway.domain.segment import Segment
 from gateway.domain.verdict import Evidence, FieldValue, Verdict
@@ -44,13 +45,17 @@ def converse(
     now = datetime.now(UTC)
     with asyncio.Runner() as runner:
 
-        def judge(bundle: Bundle, phase: Phase, text: str, fields: Mapping[str, FieldValue]) -> Verdict:
+        def judge(
+            bundle: Bundle, phase: Phase, text: str, fields: Mapping[str, FieldValue], grounds: Grounds
+        ) -> Verdict:
             known: dict[str, FieldValue] = {
                 name: _EMPTY[field.type] for name, field in FIELDS.items() if phase in field.phases
             }
             known |= {"retrieval.status": "ok", **fields}
+            if "retrieval.passages" in known:
+                known = {**known, "retrieval.passages": len(grounds.passages), **fields}
             inspection = runner.run(
-                inspector.inspect(
+                inspector.on(grounds).inspect(
                     [Segment(index=0, text=text, provenance=_ORIGIN[phase])],
                     detectors=bundle.required(phase, known),
                     timeouts={},

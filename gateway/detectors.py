@@ -14,6 +14,7 @@ from gateway.policy.bundle import Bundle
 from gateway.settings import InspectionSettings
 from rules.disclosure.detector import MARKING, PROMPT, DisclosureDetector
 from rules.exfiltration.detector import EXFILTRATION_KINDS, ExfiltrationDetector
+from rules.grounding.detector import CitationDetector, GroundingDetector
 from rules.growing import GrowingMatches
 from rules.guardrails_hub import GuardrailsDetector, load_validator
 from rules.injection.detector import KINDS as INJECTION_SIGNAL
@@ -35,6 +36,8 @@ _FIXED: Final = (
     InjectionDetector,
     ExfiltrationDetector,
     DisclosureDetector,
+    GroundingDetector,
+    CitationDetector,
 )
 
 
@@ -88,6 +91,8 @@ def build_detectors(
         "injection": lambda: InjectionDetector(embedder()),
         "exfiltration": lambda: ExfiltrationDetector(frozenset(settings.link_hosts)),
         "disclosure": DisclosureDetector,
+        "grounding": GroundingDetector,
+        "citation": CitationDetector,
         "patterns": lambda: PatternDetector(bundle.patterns),
         "lists": lambda: ListDetector(bundle.lists),
         "topics": lambda: TopicDetector(bundle.topics, embedder()),

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct, field
 
 from gateway.domain.case import Approval
+from gateway.domain.grounds import NO_GROUNDS, Grounds
 from gateway.domain.passage import RETRIEVAL_OFF, Passage, Retrieval
 from gateway.domain.ports import AuditLog, CaseDesk, Inspecting, Policy, Retriever, Upstream
 from gateway.domain.principal import Principal
@@ -123,6 +124,8 @@ class Exchange(Struct, kw_only=True):
     case: str = ""
     case_expires: str = ""
     buffered: bool = False
+    grounds: Grounds = NO_GROUNDS  # what the answer may be made of, once that is known
+    answer_inspector: Inspecting | None = None  # of answers made of them
     approval: Approval | None = None  # of a human, for exactly this request
     rehearsed: list[Rehearsed] = field(default_factory=list)
     rehearsals: list[Rehearsing] = field(default_factory=list)
@@ -143,6 +146,17 @@ class Exchange(Struct, kw_only=True):
     def shown(self) -> tuple[Passage, ...]:
         """The passages that the model sees, in the order of their numbers."""
         return tuple(judged.passage for judged in self.passages if judged.kept)
+
+    def ground(self) -> None:
+        """Have the answer judged by the passages that the model sees. Idempotent."""
+        if self.shown and not self.grounds.passages:
+            self.grounds = Grounds(passages=self.shown, question=self.question)
+            self.answer_inspector = self.rulebook.inspector.on(self.grounds)
+
+    def inspector(self, phase: Phase) -> Inspecting:
+        """What runs the detectors in a phase."""
+        about_answer = phase in {Phase.ANSWER, Phase.TOOL_CALL}
+        return self.answer_inspector if about_answer and self.answer_inspector else self.rulebook.inspector
 
     def stop(self, effect: Effect, *reasons: str, message: str = "") -> None:
         """End the exchange with an effect; of several, the strictest counts."""

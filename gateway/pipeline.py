@@ -222,9 +222,11 @@ class Pipeline:
     async def _inspect(
         self, exchange: Exchange, segments: Sequence[Segment], phase: Phase, *, keep: bool = True
     ) -> Inspection:
-        return await exchange.rulebook.inspector.inspect(
+        """`keep` is false for the beginning of a sentence, which is judged again whole: what is only noted waits."""
+        needed = exchange.policy.required(phase, exchange.fields)
+        return await exchange.inspector(phase).inspect(
             segments,
-            detectors=exchange.policy.required(phase, exchange.fields),
+            detectors=needed if keep else needed - exchange.policy.noted(exchange.fields),
             timeouts=exchange.policy.timeouts(exchange.fields),
             default_timeout_s=self._settings.inspection.timeout_s,
             keep=keep,
@@ -338,12 +340,13 @@ class Pipeline:
 
     def _plan(self, exchange: Exchange) -> AnswerPlan:
         policy, fields = exchange.policy, exchange.fields
+        exchange.ground()
         facts = answer_facts(exchange)
         exchange.buffered = bool(policy.whole_answer_rules(fields))
         cut = (
             Cut(granularity=Granularity.WHOLE)
             if exchange.buffered
-            else exchange.rulebook.growth.cut(policy.required(Phase.ANSWER, fields))
+            else exchange.rulebook.growth.cut(policy.required(Phase.ANSWER, fields) - policy.noted(fields))
         )
         assert exchange.query is not None
         return AnswerPlan(

@@ -26,7 +26,7 @@ Runs = Mapping[str, DetectorRun]
 class Rehearsal:
     """The candidate's view of one text or group of texts. `look` at each part once, then `judge` or `judge_later`."""
 
-    __slots__ = ("_candidate", "_exchange", "_fields", "_later", "_looks", "_missing", "_phase")
+    __slots__ = ("_candidate", "_exchange", "_fields", "_inspector", "_later", "_looks", "_missing", "_phase")
 
     def __init__(
         self, exchange: Exchange, candidate: Candidate, phase: Phase, more: Mapping[str, FieldValue] | None
@@ -35,6 +35,8 @@ class Rehearsal:
         self._candidate = candidate
         self._phase = phase
         self._fields = {**exchange.fields, **more} if more else exchange.fields
+        about_answer = phase in {Phase.ANSWER, Phase.TOOL_CALL} and bool(exchange.grounds.passages)
+        self._inspector = candidate.inspector.on(exchange.grounds) if about_answer else candidate.inspector
         needed = candidate.policy.required(phase, self._fields)
         shared = exchange.policy.required(phase, self._fields) - candidate.own
         self._missing = needed - shared  # detectors that the exchange does not run, or runs in another version
@@ -44,7 +46,7 @@ class Rehearsal:
     def look(self, segments: Sequence[Segment]) -> None:
         """Begin to run the detectors that only the candidate needs, if there are any."""
         if self._missing:
-            seen = self._candidate.inspector.inspect(
+            seen = self._inspector.inspect(
                 segments, detectors=self._missing, timeouts={}, default_timeout_s=self._candidate.timeout_s
             )
             self._looks.append(asyncio.create_task(seen))

@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.domain.case import Approval, CaseDraft, CaseReceipt
 from gateway.domain.event import EventDraft, Receipt
+from gateway.domain.grounds import Grounds
 from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.passage import Passage, Retrieval, Standing
 from gateway.domain.principal import Principal
@@ -35,8 +36,21 @@ class Detector(Protocol):
     def scan(self, texts: Sequence[str]) -> list[Scan]: ...
 
 
+@runtime_checkable
+class GroundedDetector(Detector, Protocol):
+    """Judges texts by what they are made of. Bound to nothing, it sees nothing that supports them."""
+
+    def on(self, grounds: Grounds) -> Detector:
+        """The same detector, with the same name, version and signals, for texts made of these grounds. Cheap."""
+        ...
+
+
 class Inspecting(Protocol):
     """Runs the named detectors over segments. Never raises for a failing detector: its run's status says so (I3)."""
+
+    def on(self, grounds: Grounds) -> "Inspecting":
+        """The same, for answers made of these grounds. Cheap; made once an exchange."""
+        ...
 
     async def inspect(
         self,
@@ -95,6 +109,10 @@ class Policy(Protocol):
 
     def authors(self, verdict: Verdict) -> frozenset[str]:
         """Who answers for the rules and exceptions that made the verdict what it is: users, and `team:` with a name."""
+        ...
+
+    def noted(self, fields: Mapping[str, FieldValue]) -> frozenset[str]:
+        """Detectors of answers that no applicable rule does more about than note: no word need wait for them."""
         ...
 
     def whole_answer_rules(self, fields: Mapping[str, FieldValue]) -> tuple[str, ...]:

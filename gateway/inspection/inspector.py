@@ -9,7 +9,8 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.domain.errors import ConfigurationError
-from gateway.domain.ports import Detector
+from gateway.domain.grounds import Grounds
+from gateway.domain.ports import Detector, GroundedDetector
 from gateway.domain.segment import Segment
 from gateway.domain.signal import Inspection, Scan
 from gateway.domain.vocabulary import Placement, Provenance
@@ -75,7 +76,19 @@ class Inspector:
                 raise ConfigurationError(f"two detectors are named `{detector.name}`: rename one")
             lane = known.get(detector.name)
             lanes[detector.name] = lane if lane is not None and lane.detector is detector else self._open(detector)
+        self._use(lanes)
+
+    def on(self, grounds: Grounds) -> "Inspector":
+        """The inspector of answers made of these grounds; this one where no detector asks for them."""
+        if not self._grounded:
+            return self
+        other = copy(self)
+        other._use({**self._lanes, **{name: self._lanes[name].on(grounds) for name in self._grounded}})  # noqa: SLF001
+        return other
+
+    def _use(self, lanes: Mapping[str, Lane]) -> None:
         self._lanes = lanes
+        self._grounded = tuple(name for name, lane in lanes.items() if isinstance(lane.detector, GroundedDetector))
         # Of the lanes alone, not of this object: nothing then refers to itself, and what is replaced goes at once.
         self._crew = lru_cache(maxsize=_CREWS)(partial(_choose, lanes))
 

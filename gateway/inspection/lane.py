@@ -1,6 +1,7 @@
 """One detector's lane: its cached scans, its scans in flight, and its own worker threads."""
 
 import asyncio
+import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future as ThreadFuture
@@ -9,7 +10,8 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from gateway.domain.ports import Detector
+from gateway.domain.grounds import Grounds
+from gateway.domain.ports import Detector, GroundedDetector
 from gateway.domain.signal import Scan
 from gateway.domain.vocabulary import Placement
 from gateway.inspection.cache import ScanCache
@@ -83,11 +85,17 @@ class Lane:
         self._clock_us = clock_us
         self._waiting_limit = waiting_limit
         self._flights: dict[bytes, Flight] = {}
-        self.tag = hashlib.blake2b(f"{detector.name}\0{detector.version}".encode(), digest_size=_TAG_BYTES).digest()
+        self.tag = _tag(detector, b"")
         self._inline = detector.placement is Placement.INLINE
-        self._threads = 1 if self._inline else threads
-        self._pool: ThreadPoolExecutor | None = None
-        self._closed = False
+        self._workers = _Workers(f"detector-{detector.name}", 1 if self._inline else threads)
+
+    def on(self, grounds: Grounds) -> "Lane":
+        """The lane for answers made of these grounds, on this one's threads. Of a `GroundedDetector` only."""
+        assert isinstance(self.detector, GroundedDetector)
+        other = copy.copy(self)
+        other.detector = self.detector.on(grounds)
+        other.tag = _tag(other.detector, grounds.digest)
+        return other
 
     def ask(self, texts: Mapping[bytes, str], *, keep: bool) -> Asked:
         """Answer from the cache, join scans in flight, and begin the rest: at once for an inline detector and short
@@ -121,9 +129,7 @@ class Lane:
 
     def close(self) -> None:
         """Cancel what has not begun. Scans that run are left to end by themselves."""
-        self._closed = True
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
 
     def _scan_inline(self, asked: Asked, missing: Sequence[bytes], texts: Mapping[bytes, str], *, keep: bool) -> None:
         asked.missing = frozenset(missing)
@@ -138,19 +144,13 @@ class Lane:
 
     def _take_off(self, asked: Asked, missing: Sequence[bytes], texts: Mapping[bytes, str]) -> None:
         loop = asyncio.get_running_loop()
-        if self._pool is None and not self._closed:
-            name = f"detector-{self.detector.name}"
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=name)
         for batch in _batches(missing, texts):
             flights = [Flight(digest + self.tag, loop.create_future()) for digest in batch]
             for digest, flight in zip(batch, flights, strict=True):
                 asked.flights[digest] = self._flights[flight.key] = flight
-            if self._pool is None:  # closed before it was needed
-                self._settle(flights, [CLOSED] * len(flights))
-                continue
             try:
-                task = self._pool.submit(scan_all, self.detector, [texts[digest] for digest in batch])
-            except RuntimeError:  # the pool is shut down
+                task = self._workers.submit(self.detector, [texts[digest] for digest in batch])
+            except RuntimeError:  # closed
                 self._settle(flights, [CLOSED] * len(flights))
             else:
                 task.add_done_callback(lambda task, flights=flights: self._report(loop, flights, task))  # type: ignore[misc]
@@ -175,6 +175,36 @@ class Lane:
             flight.finished_us = now_us
             if not flight.future.done():
                 flight.future.set_result(outcome)
+
+
+class _Workers:
+    """The threads of one detector, begun when first needed. `submit` raises `RuntimeError` once closed."""
+
+    __slots__ = ("_closed", "_name", "_pool", "_threads")
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name = name
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
+
+    def submit(self, detector: Detector, texts: Sequence[str]) -> "ThreadFuture[list[Outcome]]":
+        if self._closed:
+            raise RuntimeError("closed")
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
+        return self._pool.submit(scan_all, detector, texts)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _tag(detector: Detector, grounds: bytes) -> bytes:
+    """What makes the results of a detector its own in the cache."""
+    named = f"{detector.name}\0{detector.version}".encode()
+    return hashlib.blake2b(named + (b"\0" + grounds if grounds else b""), digest_size=_TAG_BYTES).digest()
 
 
 def _weight(texts: Iterable[str]) -> int:

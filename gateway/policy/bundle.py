@@ -114,6 +114,10 @@ class Bundle:
         }
         return frozenset(found.union(*(approvers[one] for one in lifted if one in approvers)))
 
+    def noted(self, fields: Mapping[str, FieldValue]) -> frozenset[str]:
+        """Detectors of answers whose rules at most flag, also when they fail: no word need wait for them."""
+        return self.view(Phase.ANSWER, fields).noted
+
     def whole_answer_rules(self, fields: Mapping[str, FieldValue]) -> tuple[str, ...]:
         """Ids of the rules that need the whole answer before any of it is released, sorted."""
         return self.view(Phase.ANSWER, fields).whole

@@ -5,6 +5,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from gateway.domain.grounds import NO_GROUNDS, Grounds
+from gateway.domain.passage import Passage
 from gateway.domain.verdict import FieldValue, Verdict
 from gateway.domain.vocabulary import Effect, Phase, strictest
 from gateway.policy.bundle import Bundle
@@ -14,10 +16,12 @@ from gateway.policy.compiled import Dialogue
 class Judge(Protocol):
     """Inspects a text with the real detectors and decides with the bundle.
 
-    `fields` are the facts that the conversation names; the judge supplies the others.
+    `fields` are the facts that the conversation names; the judge supplies the others. An answer is made of `grounds`.
     """
 
-    def __call__(self, bundle: Bundle, phase: Phase, text: str, fields: Mapping[str, FieldValue]) -> Verdict: ...
+    def __call__(
+        self, bundle: Bundle, phase: Phase, text: str, fields: Mapping[str, FieldValue], grounds: Grounds
+    ) -> Verdict: ...
 
 
 class ConversationResult(Struct, frozen=True, kw_only=True):
@@ -40,9 +44,18 @@ def run_conversations(bundle: Bundle, judge: Judge) -> tuple[ConversationResult,
     return tuple(_run(bundle, judge, dialogue) for dialogue in bundle.dialogues)
 
 
+def _grounds(dialogue: Dialogue) -> Grounds:
+    """The passage of the conversation as an answer's only one."""
+    if dialogue.passage is None:
+        return NO_GROUNDS
+    passage = Passage(doc="conversation", number=0, revision="", title="", text=dialogue.passage, access=frozenset())
+    return Grounds(passages=(passage,), question=dialogue.query or "")
+
+
 def _run(bundle: Bundle, judge: Judge, dialogue: Dialogue) -> ConversationResult:
+    grounds = _grounds(dialogue)
     verdicts = [
-        judge(bundle, phase, text, dialogue.fields)
+        judge(bundle, phase, text, dialogue.fields, grounds if phase is Phase.ANSWER else NO_GROUNDS)
         for phase, text in (
             (Phase.QUERY, dialogue.query),
             (Phase.PASSAGE, dialogue.passage),

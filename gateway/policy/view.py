@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from gateway.domain.verdict import Evidence
-from gateway.domain.vocabulary import Effect, Phase, RuleMode, SignalType
+from gateway.domain.vocabulary import Effect, Phase, RuleMode, SignalType, strictest
 from gateway.policy.compiled import CompiledRule, CompiledScoring, Levels
 from gateway.policy.condition import Failure, atoms
 from gateway.policy.fields import FIELDS, FieldType, ValueType
@@ -12,6 +12,7 @@ from gateway.policy.signals import detector_of
 from gateway.policy.triggers import ANY_VALUE
 
 _NOBODY: frozenset[int] = frozenset()
+_NOTES: Final = (Effect.ALLOW, Effect.FLAG)
 
 
 class View:
@@ -19,7 +20,7 @@ class View:
 
     `rules` are sorted by id; `observed` are the indexes of those that only run in shadow because of their level;
     `detectors` are those the rules need, each with the least version ("" for any); `whole` are the ids that need
-    the whole answer before any of it is released.
+    the whole answer before any of it is released, `noted` the detectors whose values can do no more than flag.
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class View:
         "_field_names",
         "detectors",
         "evaluated",
+        "noted",
         "observed",
         "rules",
         "scorings",
@@ -61,6 +63,15 @@ class View:
                 + [one.id for one in self.scorings if one.effect is Effect.ESCALATE]
             )
         )
+        acting = [
+            rule
+            for i, rule in enumerate(self.rules)
+            if rule.mode is not RuleMode.SHADOW
+            and i not in self.observed
+            and strictest(rule.effect, rule.on_error) not in _NOTES
+        ]
+        held = frozenset[str]().union(*(rule.detectors for rule in acting))
+        self.noted = frozenset[str]() if self.scorings else frozenset(needed) - held
         self._index()
 
     def _index(self) -> None:

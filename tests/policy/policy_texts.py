@@ -27,6 +27,11 @@ SIGNALS: Mapping[str, SignalType] = {
     "injection.kinds": SignalType.KINDS,
     "exfiltration.kinds": SignalType.KINDS,
     "disclosure.kinds": SignalType.KINDS,
+    "grounding.unsupported": SignalType.SCORE,
+    "grounding.contradicted": SignalType.FLAG,
+    "grounding.unknown": SignalType.FLAG,
+    "citation.invalid": SignalType.FLAG,
+    "citation.missing": SignalType.FLAG,
     "tone.angry": SignalType.FLAG,
 }
 DETECTORS = (
@@ -36,6 +41,8 @@ DETECTORS = (
     "injection",
     "exfiltration",
     "disclosure",
+    "grounding",
+    "citation",
     "tone",
     "topics",
     "patterns",

@@ -108,7 +108,7 @@ CONVERSATIONS = [
 ]
 
 
-def judge(bundle: Any, phase: Phase, text: str, fields: Any) -> Any:
+def judge(bundle: Any, phase: Phase, text: str, fields: Any, grounds: Any) -> Any:
     assert fields["principal.tenant"] == "*".replace("*", "x")
     return bundle.decide(evidence_of({"injection.score": 1.0} if text == "LOUD" else {}, phase=phase), now=NOW)
 

@@ -55,6 +55,10 @@ class Seer:
     def __init__(self, version: str = "1") -> None:
         self.version = version
 
+    def on(self, grounds: object) -> "Seer":
+        del grounds
+        return self
+
     async def inspect(
         self,
         segments: Sequence[Segment],

@@ -53,6 +53,9 @@ class SlowInspector:
     def __init__(self) -> None:
         self.asked: list[frozenset[str]] = []
 
+    def on(self, grounds):
+        return self
+
     async def inspect(self, segments, *, detectors, timeouts, default_timeout_s, keep=True) -> Inspection:
         self.asked.append(detectors)
         await asyncio.sleep(default_timeout_s)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from gateway.domain.case import Approval, CaseDraft, CaseReceipt
 from gateway.domain.errors import AuditUnavailable, GuardUnavailable, RequestError, UpstreamError
 from gateway.domain.event import EventDraft, EventType, Receipt
+from gateway.domain.grounds import Grounds
 from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.passage import Passage, Retrieval, RetrievalStatus, Standing
 from gateway.domain.principal import Principal
@@ -48,6 +49,11 @@ class FakeInspector:
     def __init__(self, status: SignalStatus = SignalStatus.OK) -> None:
         self.status = status
         self.seen: list[str] = []
+        self.grounds: list[Grounds] = []
+
+    def on(self, grounds: Grounds) -> "FakeInspector":
+        self.grounds.append(grounds)
+        return self
 
     async def inspect(
         self,
@@ -134,6 +140,9 @@ class FakePolicy:
 
     def authors(self, verdict: Verdict) -> frozenset[str]:
         return frozenset({"team:tests"})
+
+    def noted(self, fields: Mapping[str, FieldValue]) -> frozenset[str]:
+        return frozenset()
 
     def whole_answer_rules(self, fields: Mapping[str, FieldValue]) -> tuple[str, ...]:
         return ("R-whole",) if self.whole else ()

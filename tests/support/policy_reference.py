@@ -118,6 +118,12 @@ _SIGNALS: Final[Mapping[str, str]] = {
     "exfiltration.kinds": "ways in which a shown answer would send data away",
     "exfiltration.count": "how many such places",
     "disclosure.kinds": "markings of internal texts, and recited instructions of the application",
+    "grounding.unsupported": "how far the worst sentence of an answer is from all passages; unsupported from 0.5 on",
+    "grounding.contradicted": "a sentence that says the opposite of a passage, or another number",
+    "grounding.unknown": "a sentence that there is nothing to hold against: no passages, or in another language",
+    "citation.invalid": "a citation of what is no passage that the model was shown, or of one that does not say it",
+    "citation.missing": "a sentence that claims something and cites nothing, nor does what follows it in its "
+    "paragraph: best asked of whole answers",
 }
 
 
