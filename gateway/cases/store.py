@@ -294,6 +294,24 @@ class CaseStore:
         """The drill about this seed or case."""
         return await self._drill("kind = ? AND about = ?", kind.value, about)
 
+    async def drills(
+        self, kind: DrillKind, since: datetime, until: datetime, tenant: str = ""
+    ) -> list[tuple[Case, Drill]]:
+        """The drills of a kind that were opened in a span of time, the latest first, at most 1,000; `tenant` "" stands
+        for all. For leads."""
+        own = "SELECT case_id FROM drills WHERE kind = ? AND at >= ? AND at < ?"
+        condition = f"id IN ({own}){' AND tenant = ?' if tenant else ''}"
+        values: list[Value] = [kind.value, since, until, *((tenant,) if tenant else ())]
+
+        def read(session: Session) -> list[tuple[Case, Drill]]:
+            sql = f"SELECT {COLUMNS} FROM cases WHERE {condition} ORDER BY opened DESC, id LIMIT {_MOST_LISTED}"  # noqa: S608
+            cases = [case_of(row) for row in session.rows(sql, values)]
+            sql = "SELECT case_id, kind, about, expected, at FROM drills WHERE kind = ? AND at >= ? AND at < ?"
+            marks = {row[0]: _drill(row) for row in session.rows(sql, (kind.value, since, until))}
+            return [(case, marks[case.id]) for case in cases]
+
+        return await self._database.read(read)
+
     async def lines(self, since: datetime, until: datetime, tenant: str = "") -> list[HistoryLine]:
         """All steps in a span of time, by case and in order; `tenant` "" stands for all. For leads."""
         condition, values = "h.at >= ? AND h.at < ?", [since, until]

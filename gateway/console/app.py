@@ -17,12 +17,13 @@ from gateway.console.guard import guard
 from gateway.console.page import error_page
 from gateway.console.parts import ConsoleRequest, Parts
 from gateway.console.policies_page import PoliciesPage
+from gateway.console.quality_page import QualityPage
 from gateway.console.queue_page import QueuePage
 from gateway.console.sign_in import SignIn
 from gateway.console.sources_page import SourcesPage
 from gateway.domain.errors import GatewayError, RequestError
 
-PAGES: Final[tuple[type[Controller], ...]] = (QueuePage, CasePage, PoliciesPage, SourcesPage)
+PAGES: Final[tuple[type[Controller], ...]] = (QueuePage, CasePage, QualityPage, PoliciesPage, SourcesPage)
 """Every page of the console; a new one is added here, and to `gateway.console.page.NAVIGATION`."""
 
 _MOST_BYTES: Final = 1_000_000

@@ -15,8 +15,11 @@ POLICIES: Final = frozenset({Role.AUTHOR, Role.AUDITOR, Role.ADMIN})
 
 SOURCES: Final = POLICIES
 
+QUALITY: Final = frozenset({Role.LEAD})
+
 NAVIGATION: Final = (
     Page(path="/cases", title="Cases", roles=CASES),
+    Page(path="/quality", title="Review quality", roles=QUALITY),
     Page(path="/policies", title="Policies", roles=POLICIES),
     Page(path="/sources", title="Sources", roles=SOURCES),
 )

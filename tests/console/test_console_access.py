@@ -14,6 +14,7 @@ PAGES = {
     "/cases": {"reviewer", "lead"},
     "/cases/{case}": {"reviewer", "lead"},
     "/cases/{case}/clock": {"reviewer", "lead"},
+    "/quality": {"lead"},
     "/policies": {"author", "auditor", "admin"},
     "/policies/rules/C-003": {"author", "auditor", "admin"},
     "/policies/event": {"author", "auditor", "admin"},
