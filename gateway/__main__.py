@@ -97,12 +97,12 @@ def cli(context: click.Context, *, config: str) -> None:
         return installed_kinds()
 
     def record() -> Callable[[EventDraft], object]:
-        from gateway.app import record_event
+        from gateway.assembly.node import record_event
 
         return lambda draft: record_event(context.obj["settings"], draft)
 
     def announce() -> object:
-        from gateway.app import case_announcer
+        from gateway.assembly.cases import case_announcer
 
         return case_announcer(context.obj["settings"], os.environ)
 
@@ -112,7 +112,7 @@ def cli(context: click.Context, *, config: str) -> None:
         return wrappers_of(context.obj["settings"], os.environ)
 
     def open_cases() -> "Callable[[], CaseStore]":
-        from gateway.app import case_store
+        from gateway.assembly.cases import case_store
 
         return lambda: case_store(context.obj["settings"], os.environ)
 
@@ -128,7 +128,7 @@ def cli(context: click.Context, *, config: str) -> None:
         return lambda: open_store(context.obj["settings"], os.environ, MiniLmEmbedder)
 
     def ingest() -> "Callable[[], AbstractAsyncContextManager[Ingest]]":
-        from gateway.app import random_id
+        from gateway.assembly.ambient import random_id
         from gateway.assembly.ingest import opened_ingest
 
         return lambda: opened_ingest(

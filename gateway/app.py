@@ -1,4 +1,5 @@
-"""The composition root: settings in, a running gateway out. The only file, with `detectors.py`, that names adapters."""
+"""The composition root: settings in, a running gateway out. Adapters are named here, in `assembly` (one module an area)
+and in `detectors.py`, and nowhere else."""
 
 import asyncio
 import ctypes
@@ -7,9 +8,8 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from litestar import Litestar, asgi
 from litestar.exceptions import NotFoundException
@@ -17,27 +17,25 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import ASGIApp, LifeSpanScope, Receive, Scope, Send
 from msgspec import Struct, structs
 
+from gateway.assembly.ambient import ascending_id, monotonic_us, random_id, utc_now
 from gateway.assembly.audit import audit_wire, follow_audit
 from gateway.assembly.bodies import keeping_log
-from gateway.assembly.cases import build_announcer, build_cases, build_review, open_case_store, start_case_clock
+from gateway.assembly.cases import build_cases, build_review, start_case_clock
 from gateway.assembly.console import ConsoleNeeds, build_console
-from gateway.assembly.index import embedders_of, open_store
+from gateway.assembly.index import build_retriever, open_store
 from gateway.assembly.ingest import kept_scans
 from gateway.assembly.metrics import Metering
+from gateway.assembly.models import build_embeddings, build_router
+from gateway.assembly.node import data_folder, open_audit
 from gateway.assembly.policies import PolicyWorkshop, open_policies
 from gateway.assembly.sinks import SinkWatch
-from gateway.audit.boot import Accept
-from gateway.audit.log import SqliteAuditLog
 from gateway.audit.read import AuditReader, Filter
-from gateway.audit.text_tag import TextTags
-from gateway.cases import Announcer, CaseStore
 from gateway.cases.case import Case, CaseContent
-from gateway.domain.errors import ConfigurationError, GatewayError
-from gateway.domain.event import EventDraft, EventType, Receipt
-from gateway.domain.ports import Admission, Embedder
+from gateway.domain.errors import GatewayError
+from gateway.domain.event import EventType
+from gateway.domain.ports import Admission, AuditLog
 from gateway.domain.principal import Principal
 from gateway.domain.sealing import MasterKey, Purpose
-from gateway.domain.text import Secret
 from gateway.edge.audit import AuditWire
 from gateway.edge.cases import CasesWire
 from gateway.edge.door import Door
@@ -57,16 +55,8 @@ from gateway.limits.shared import RedisAdmission
 from gateway.logs import configure_logging
 from gateway.pipeline import Pipeline
 from gateway.retrieval.embedding import CachingEmbedder, MiniLmEmbedder
-from gateway.retrieval.retriever import PassageRetriever
-from gateway.settings import ModelSettings, Settings, load_settings, resolve_redis_url, resolve_secret
+from gateway.settings import Settings, load_settings, resolve_redis_url
 from gateway.settings.folder import AUDIT_FILE, IDENTITY_FILE, MASTER_KEY_FILE
-from gateway.upstream.breaker import Breaker
-from gateway.upstream.embeddings import BuiltinEmbeddings, EmbeddingRouter, Embeddings, OpenAiEmbeddings
-from gateway.upstream.extractive import ExtractiveUpstream
-from gateway.upstream.openai import OpenAiUpstream
-from gateway.upstream.router import Model, Route, Router
-
-_SALT_BYTES: Final = 32
 
 
 class Gateway(Struct, frozen=True, kw_only=True):
@@ -99,66 +89,72 @@ async def start(settings: Settings, environ: Mapping[str, str]) -> Gateway:
 
 
 async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack) -> Gateway:
-    data = _data_folder(settings)
+    # What everything else needs: the data folder, its keys, the log.
+    data = data_folder(settings)
     master = MasterKey.load_or_create(data / MASTER_KEY_FILE)
     log = open_audit(settings)
     closing.callback(log.close)
     sinks = SinkWatch(settings)
-    metering = Metering(settings, sinks, clock_us=_monotonic_us)
+    metering = Metering(settings, sinks, clock_us=monotonic_us)
     audit = metering.log(log)
+
+    # What an exchange asks for: policies, passages, models, cases.
     embedder = CachingEmbedder(MiniLmEmbedder())
-    cache_key = master.derive(Purpose.INSPECTION_CACHE)
     kept = kept_scans(data, master)
     closing.callback(kept.close)
     workshop = PolicyWorkshop(
-        settings, embedder=embedder, cache_key=cache_key, kept=kept, now=utc_now, clock_us=_monotonic_us
+        settings,
+        embedder=embedder,
+        cache_key=master.derive(Purpose.INSPECTION_CACHE),
+        kept=kept,
+        now=utc_now,
+        clock_us=monotonic_us,
     )
     policies = await open_policies(workshop, settings, data, audit, closing)
     store = open_store(settings, environ, embedder)
     closing.push_async_callback(store.close)
     if settings.retrieval.store != "off":
         await store.start()  # an index that would search wrongly refuses to serve
-    router = _router(settings, environ, embedder)
-    closing.push_async_callback(router.close)
-    embeddings = EmbeddingRouter(_embedding_models(settings, environ, embedder))
-    closing.push_async_callback(embeddings.close)
     cases = build_cases(settings, environ, closing, master=master, audit=audit, clock=utc_now, ids=random_id)
-    key_store = KeyStore.open(data / IDENTITY_FILE)
-    closing.callback(key_store.close)
-    admission = _admission(settings, environ, closing)
     ports = Ports(
         rulebook=policies.rulebook,
         audit=keeping_log(settings, environ, audit, clock=utc_now, closing=closing),
         cases=cases.desk,
-        retriever=PassageRetriever(
-            store,
-            embedder,
-            top_k=settings.retrieval.top_k,
-            max_context_chars=settings.retrieval.max_context_chars,
-            timeout_s=settings.retrieval.timeout_s,
-            today=lambda: utc_now().date(),
-            others=tuple(embedders_of(settings, environ).values()),
-        ),
-        upstream=metering.upstream(router),
-        embeddings=embeddings,
+        retriever=build_retriever(settings, environ, store, embedder, closing=closing),
+        upstream=metering.upstream(build_router(settings, environ, embedder, closing)),
+        embeddings=build_embeddings(settings, environ, embedder, closing),
         clock=utc_now,
         hash_key=master.derive(Purpose.HASH_REDACTION),
     )
-    door = Door(
-        authenticator=KeyAuthenticator(key_store, master.derive(Purpose.PRINCIPAL_REF), utc_now),
-        admission=admission,
-        audit=audit,
-        server=settings.server,
-        clock=utc_now,
-        ids=ascending_id,
-    )
-    closing.push_async_callback(door.drained, settings.audit.append_timeout_s)
+
+    # The way of a request: door, pipeline, wire.
+    door = _door(settings, environ, closing, audit=audit, master=master)
     pipeline = Pipeline(ports, settings)
     waiting = WaitingPipeline(pipeline, cases.desk, settings, clock=utc_now, ids=ascending_id)
     openai = OpenAiWire(door, waiting, settings, created=int(utc_now().timestamp()))
+
+    # What goes on beside requests: the review of cases, and what follows the log.
     review = build_review(settings, cases, audit=audit, judge_edit=_edit_judge(pipeline), clock=utc_now)
     start_case_clock(settings, environ, closing, cases, audit=audit, clock=utc_now, ids=random_id)
     follow_audit(settings, environ, log, closing, clock=utc_now)
+    metrics = metering.wire(
+        door, data, audit=log, policy=policies.state, cases=cases.store, name=log.boot, closing=closing
+    )
+    console = ConsoleNeeds(
+        settings=settings,
+        variables=environ,
+        master=master,
+        audit=audit,
+        cases=cases.store,
+        review=review,
+        rulebook=policies.rulebook,
+        clock=utc_now,
+        clock_us=monotonic_us,
+        policies=policies,
+        passages=store,
+        ports=ports,
+        ids=ascending_id,
+    )
     return Gateway(
         openai=openai,
         cases=CasesWire(door, cases.store, desk=cases.desk, review=review, openai=openai, key=cases.key),
@@ -166,29 +162,56 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         health=HealthWire(lambda: Health(audit=log.healthy, policy=policies.state(), sinks=sinks.keeps_up())),
         openapi=OpenApiWire(door),
         trail=audit_wire(settings, door, audit, master, clock=utc_now),
-        metrics=metering.wire(
-            door, data, audit=log, policy=policies.state, cases=cases.store, name=log.boot, closing=closing
-        ),
-        console=build_console(
-            ConsoleNeeds(
-                settings=settings,
-                variables=environ,
-                master=master,
-                audit=audit,
-                cases=cases.store,
-                review=review,
-                rulebook=policies.rulebook,
-                clock=utc_now,
-                clock_us=_monotonic_us,
-                policies=policies,
-                passages=store,
-                ports=ports,
-                ids=ascending_id,
-            ),
-            closing,
-        ),
+        metrics=metrics,
+        console=build_console(console, closing),
         closing=closing,
     )
+
+
+def _door(
+    settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack, *, audit: AuditLog, master: MasterKey
+) -> Door:
+    key_store = KeyStore.open(settings.data_dir / IDENTITY_FILE)
+    closing.callback(key_store.close)
+    door = Door(
+        authenticator=KeyAuthenticator(key_store, master.derive(Purpose.PRINCIPAL_REF), utc_now),
+        admission=_admission(settings, environ, closing),
+        audit=audit,
+        server=settings.server,
+        clock=utc_now,
+        ids=ascending_id,
+    )
+    closing.push_async_callback(door.drained, settings.audit.append_timeout_s)
+    return door
+
+
+def _admission(settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack) -> Admission:
+    if not settings.limits.redis_url:
+        return LocalAdmission(settings.limits, time.monotonic)
+    url = resolve_redis_url(settings.limits, environ).reveal()
+    shared = RedisAdmission.connect(structs.replace(settings.limits, redis_url=url), time.monotonic, node=random_id())
+    closing.push_async_callback(shared.close)
+    return shared
+
+
+def _edit_judge(pipeline: Pipeline) -> Callable[[Case, CaseContent, str], Awaitable[tuple[str, ...]]]:
+    async def judge(case: Case, content: CaseContent, text: str) -> tuple[str, ...]:
+        lifts = frozenset(f"{case.phase.value}:{rule}" for rule in case.rules) | frozenset(case.course.lifts)
+        return await pipeline.judge_edit(facts_of(content.fields), text, lifts)
+
+    return judge
+
+
+def _asked(log: Path) -> Callable[[str, Principal], Awaitable[bool]]:
+    def read(exchange: str, principal: Principal) -> bool:
+        with AuditReader(log) as reader:
+            wanted = Filter(request=exchange, types=frozenset({EventType.INTENT.value}))
+            return any(event.members.get("principal") == principal.ref for event in reader.search(wanted, limit=1))
+
+    async def asked(exchange: str, principal: Principal) -> bool:
+        return await asyncio.to_thread(read, exchange, principal)
+
+    return asked
 
 
 class Application:
@@ -270,135 +293,3 @@ def from_environment() -> Application:
     settings = load_settings(None, os.environ)
     configure_logging(settings.log_level)
     return Application(settings, os.environ, alone=True)
-
-
-def open_audit(settings: Settings, accept: Accept | None = None) -> SqliteAuditLog:
-    """This node's audit log. Raises `AuditUnavailable`, and `ConfigurationError` for a folder that cannot be. A log
-    that its last signed checkpoint does not fit opens only with `accept`."""
-    folder = _data_folder(settings)
-    return SqliteAuditLog.open(
-        folder / AUDIT_FILE,
-        log_name=settings.audit.log_name,
-        group_max_events=settings.audit.group_max_events,
-        append_timeout_s=settings.audit.append_timeout_s,
-        reserve_bytes=settings.audit.reserve_bytes,
-        clock=utc_now,
-        ids=ascending_id,
-        salts=lambda: os.urandom(_SALT_BYTES),
-        accept=accept,
-        tags=TextTags(MasterKey.load_or_create(folder / MASTER_KEY_FILE).derive(Purpose.TEXT_TAG)),
-    )
-
-
-def _data_folder(settings: Settings) -> Path:
-    """The data folder, made if it is missing. Raises `ConfigurationError`."""
-    folder = settings.data_dir
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigurationError(f"the data folder `{folder}` cannot be made: {reason}: set `data_dir`") from None
-    return folder
-
-
-def case_announcer(settings: Settings, environ: Mapping[str, str]) -> Announcer:
-    """Makes what transitions are told by: for commands. Raises `ConfigurationError`."""
-    key = MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE).derive(Purpose.CASE_BINDING)
-    return build_announcer(settings, environ, key=key, ids=random_id)
-
-
-def case_store(settings: Settings, environ: Mapping[str, str]) -> CaseStore:
-    """The store of cases: for commands, which close it. Raises `GuardUnavailable` and `ConfigurationError`."""
-    return open_case_store(settings, environ, MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE))
-
-
-def record_event(settings: Settings, draft: EventDraft) -> Receipt:
-    """Write one event and close the log again: for commands. Raises `AuditUnavailable`."""
-    audit = open_audit(settings)
-    try:
-        return audit.append_blocking(draft)
-    finally:
-        audit.close()
-
-
-def _edit_judge(pipeline: Pipeline) -> Callable[[Case, CaseContent, str], Awaitable[tuple[str, ...]]]:
-    async def judge(case: Case, content: CaseContent, text: str) -> tuple[str, ...]:
-        lifts = frozenset(f"{case.phase.value}:{rule}" for rule in case.rules) | frozenset(case.course.lifts)
-        return await pipeline.judge_edit(facts_of(content.fields), text, lifts)
-
-    return judge
-
-
-def _asked(log: Path) -> Callable[[str, Principal], Awaitable[bool]]:
-    def read(exchange: str, principal: Principal) -> bool:
-        with AuditReader(log) as reader:
-            wanted = Filter(request=exchange, types=frozenset({EventType.INTENT.value}))
-            return any(event.members.get("principal") == principal.ref for event in reader.search(wanted, limit=1))
-
-    async def asked(exchange: str, principal: Principal) -> bool:
-        return await asyncio.to_thread(read, exchange, principal)
-
-    return asked
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def random_id() -> str:
-    """32 hex digits that nobody can guess."""
-    return os.urandom(16).hex()
-
-
-def ascending_id() -> str:
-    """32 hex digits: microseconds, then 72 random bits. Ascending ids keep an index compact."""
-    return f"{time.time_ns() // 1000:014x}{os.urandom(9).hex()}"
-
-
-def _monotonic_us() -> int:
-    return time.monotonic_ns() // 1000
-
-
-def _router(settings: Settings, environ: Mapping[str, str], embedder: Embedder) -> Router:
-    def model(configured: ModelSettings) -> Model:
-        if configured.provider == "extractive":
-            return ExtractiveUpstream(configured.name, embedder)
-        return OpenAiUpstream(configured, _secret(configured.api_key, environ))
-
-    return Router(
-        [
-            Route(
-                name=configured.name,
-                upstream=model(configured),
-                breaker=Breaker(
-                    failures=configured.breaker_failures, reset_s=configured.breaker_reset_s, clock=time.monotonic
-                ),
-                fallbacks=configured.fallbacks,
-            )
-            for configured in settings.models
-        ]
-    )
-
-
-def _embedding_models(settings: Settings, environ: Mapping[str, str], embedder: Embedder) -> dict[str, Embeddings]:
-    return {
-        configured.name: (
-            BuiltinEmbeddings(configured.name, embedder)
-            if configured.provider == "builtin"
-            else OpenAiEmbeddings(configured, _secret(configured.api_key, environ))
-        )
-        for configured in settings.embeddings
-    }
-
-
-def _admission(settings: Settings, environ: Mapping[str, str], closing: AsyncExitStack) -> Admission:
-    if not settings.limits.redis_url:
-        return LocalAdmission(settings.limits, time.monotonic)
-    url = resolve_redis_url(settings.limits, environ).reveal()
-    shared = RedisAdmission.connect(structs.replace(settings.limits, redis_url=url), time.monotonic, node=random_id())
-    closing.push_async_callback(shared.close)
-    return shared
-
-
-def _secret(reference: str, environ: Mapping[str, str]) -> Secret | None:
-    return resolve_secret(reference, environ) if reference else None

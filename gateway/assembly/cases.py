@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from gateway.assembly.ambient import random_id
 from gateway.cases import (
     Announcer,
     AuditedCaseDesk,
@@ -35,8 +36,8 @@ from gateway.cases.watch import QualityWatch
 from gateway.domain.ports import AuditLog
 from gateway.domain.sealing import MasterKey, Purpose
 from gateway.domain.text import Secret
-from gateway.settings import Settings, resolve_secret
-from gateway.settings.folder import CASES_FILE, CASES_LOCK
+from gateway.settings import Settings, optional_secret, resolve_secret
+from gateway.settings.folder import CASES_FILE, CASES_LOCK, MASTER_KEY_FILE
 
 Environ = Mapping[str, str]
 
@@ -134,6 +135,17 @@ def start_case_clock(
     closing.push_async_callback(ticking.stop)
 
 
+def case_store(settings: Settings, environ: Environ) -> CaseStore:
+    """The store of cases: for commands, which close it. Raises as `open_case_store`."""
+    return open_case_store(settings, environ, MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE))
+
+
+def case_announcer(settings: Settings, environ: Environ) -> Announcer:
+    """Makes what transitions are told by: for commands. Raises `ConfigurationError`."""
+    key = MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE).derive(Purpose.CASE_BINDING)
+    return build_announcer(settings, environ, key=key, ids=random_id)
+
+
 def build_announcer(settings: Settings, environ: Environ, *, key: bytes, ids: Callable[[], str]) -> Announcer:
     """Makes what transitions are told by. Raises `ConfigurationError`."""
     audiences: list[Audience] = [
@@ -191,7 +203,7 @@ def _mail_lists(settings: Settings, environ: Environ) -> list[MailList]:
             security=one.security,
             ca_file=one.ca_file,
             username=one.username,
-            password=resolve_secret(one.password, environ) if one.password else None,
+            password=optional_secret(one.password, environ),
             interest=Interest(apps=one.apps, queues=one.queues),
         )
         for one in settings.cases.mail

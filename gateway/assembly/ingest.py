@@ -1,9 +1,8 @@
 """Opens what an ingest needs: journal, lock, policies and detectors for judging passages."""
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +10,7 @@ from typing import Final
 
 from msgspec import structs
 
+from gateway.assembly.ambient import monotonic_us, stamp, utc_now
 from gateway.assembly.index import editions_of, embedder_of
 from gateway.assembly.passages import PolicyPassageJudge
 from gateway.assembly.policies import PolicyWorkshop
@@ -80,7 +80,7 @@ async def ingest_into(
     like: Mapping[str, Catalogue] | None = None,
 ) -> AsyncIterator[Ingest]:
     """An ingest into a store. `chunking` is for documents that name no way of cutting, `None` for the settings'."""
-    now = datetime.now(UTC)
+    now = utc_now()
     reading = reading_of(settings)
     async with _judging(settings, embedder, clock=lambda: now) as judge:
         yield Ingest(
@@ -90,7 +90,7 @@ async def ingest_into(
             journal=journal,
             judge=judge,
             run=run,
-            at=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            at=stamp(now),
             parser=parser_of(settings),
             like=like,
         )
@@ -131,7 +131,7 @@ async def _judging(
     master = MasterKey.load_or_create(settings.data_dir / MASTER_KEY_FILE)
     cache_key = master.derive(Purpose.INSPECTION_CACHE)
     shared = CachingEmbedder(embedder)
-    workshop = PolicyWorkshop(settings, embedder=shared, cache_key=cache_key, now=clock, clock_us=_monotonic_us)
+    workshop = PolicyWorkshop(settings, embedder=shared, cache_key=cache_key, now=clock, clock_us=monotonic_us)
     bundle = workshop.compile(workshop.read().edition)
     kept = kept_scans(settings.data_dir, master)
     inspector = Inspector(
@@ -139,7 +139,7 @@ async def _judging(
         threads=settings.inspection.threads,
         cache_bytes=settings.inspection.cache_bytes,
         cache_key=cache_key,
-        clock_us=_monotonic_us,
+        clock_us=monotonic_us,
         kept=kept,
     )
     try:
@@ -160,7 +160,3 @@ async def _judging(
 def _enforced_everywhere(settings: Settings) -> int:
     levels = (app.enforce_level for app in settings.apps.values())
     return min(levels, default=ALL_LEVELS.enforce)
-
-
-def _monotonic_us() -> int:
-    return time.monotonic_ns() // 1000

@@ -10,12 +10,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct, structs
 
+from gateway.assembly.ambient import stamp, utc_now
 from gateway.assembly.index import BUILTIN, editions_of, embedder_of
 from gateway.assembly.ingest import ingest_into
 from gateway.domain.errors import ConfigurationError
@@ -124,8 +124,9 @@ class IndexDesk:
             before = await self._editions.serving()
             chosen = self._chosen(embedder, before)
             cut = chunking or before.chunking
+            at = stamp(utc_now())
             edition = await self._room(
-                Edition(name=_name(_now()), embedder=embedder_identity(chosen), chunking=cut, built=_now())
+                Edition(name=_name(at), embedder=embedder_identity(chosen), chunking=cut, built=at)
             )
             source, target = self._editions.edition(before.name), self._editions.edition(edition.name)
             work = _Work(
@@ -311,10 +312,6 @@ def _refuse_missing(tenant: str, wanted: Catalogue, made: Catalogue) -> None:
             f"{missing} documents of `{tenant}` cannot be read from their files any more: ingest their folders first, "
             "so that the serving index and the files agree"
         )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _name(at: str) -> str:

@@ -11,7 +11,7 @@ from gateway.audit.outbox import Delivery
 from gateway.audit.outbox_places import SinkLag, sink_lags
 from gateway.audit.outbox_sinks import FileSink, HttpSink, Sink, SyslogSink, as_hashed, as_ocsf
 from gateway.domain.errors import AuditUnavailable, ConfigurationError
-from gateway.settings import Settings, SinkSettings, resolve_secret
+from gateway.settings import Settings, SinkSettings, optional_secret
 from gateway.settings.folder import AUDIT_FILE, SINKS_FILE
 
 BEHIND_S: Final = 300
@@ -34,7 +34,7 @@ def sink_of(configured: SinkSettings, environ: Mapping[str, str]) -> Sink:
             return HttpSink(
                 configured.name,
                 configured.url,
-                token=resolve_secret(configured.token, environ) if configured.token else None,
+                token=optional_secret(configured.token, environ),
                 encode=encode,
                 timeout_s=configured.timeout_s,
             )

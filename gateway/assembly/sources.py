@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
-from datetime import UTC, datetime
 
+from gateway.assembly.ambient import stamp, utc_now
 from gateway.assembly.ingest import kept_scans
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.event import Commitment, EventDraft, EventType
@@ -65,7 +65,7 @@ class SourceDesk:
                 )
             )
             with self.journal() as journal:
-                journal.delete(Deletion(tenant=tenant, doc=doc, at=_now(), who=by, reason=reason))
+                journal.delete(Deletion(tenant=tenant, doc=doc, at=stamp(utc_now()), who=by, reason=reason))
             await self._apply(tenant, removed=frozenset({doc}))
             self._forget_scans(document.passages)
             return record
@@ -101,7 +101,7 @@ class SourceDesk:
         with self._locked():
             document = await self._document(tenant, doc)
             withheld = withheld_passage(document.record, number)
-            changed = release(document, number, by=by, at=_now())
+            changed = release(document, number, by=by, at=stamp(utc_now()))
             body = {
                 "passage": name,
                 "rev": document.record.revision,
@@ -155,7 +155,3 @@ async def opened_desk(
         yield SourceDesk(settings, store, record)
     finally:
         await store.close()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

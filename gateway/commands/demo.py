@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import click
 
-from gateway.app import record_event
 from gateway.assembly.index import open_store
+from gateway.assembly.node import record_event
 from gateway.commands.demo_console import ask_for_people, create_accounts
 from gateway.commands.demo_console import instructions as console_instructions
 from gateway.commands.serve import run

@@ -33,7 +33,7 @@ from gateway.settings.model import (
 from gateway.settings.policy import PolicySettings, SignatureSettings
 from gateway.settings.reference import settings_reference
 from gateway.settings.retrieval import IngestSettings
-from gateway.settings.secret import resolve_redis_url, resolve_secret
+from gateway.settings.secret import optional_secret, resolve_redis_url, resolve_secret
 from gateway.settings.trail import SinkSettings, TrailSettings
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "TrailSettings",
     "WebhookSettings",
     "load_settings",
+    "optional_secret",
     "resolve_redis_url",
     "resolve_secret",
     "settings_reference",

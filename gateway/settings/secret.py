@@ -31,6 +31,11 @@ def resolve_secret(reference: str, environ: Mapping[str, str]) -> Secret:
     return Secret(value.strip())
 
 
+def optional_secret(reference: str, environ: Mapping[str, str]) -> Secret | None:
+    """The same for a setting that may be empty: `None` then."""
+    return resolve_secret(reference, environ) if reference else None
+
+
 def resolve_redis_url(settings: LimitSettings, environ: Mapping[str, str]) -> Secret:
     """The address of Redis, a secret since it may hold a password. Raises `ConfigurationError`."""
     return (

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.__main__ import cli
-from gateway.app import open_audit
+from gateway.assembly.node import open_audit
 from gateway.audit.checkpoint_folder import folder_of
 from gateway.audit.key_file import create_key, load_key
 from gateway.audit.note import KeyType, VerifierKey

@@ -31,8 +31,8 @@ def body(context: click.Context, *, event: str, field: str | None, reason: str |
     That it was read, by whom and why, is an event before anything is shown. Exit code 3: it cannot be shown; the line
     says why, such as the day of its erasure.
     """
-    from gateway.app import open_audit
     from gateway.assembly.erasure import body_reader
+    from gateway.assembly.node import open_audit
 
     settings: Settings = context.obj["settings"]
     audit = open_audit(settings)

@@ -28,7 +28,7 @@ def break_glass_command(context: click.Context, *, people: tuple[str, ...], reas
         raise click.UsageError("breaking the glass takes two different people: give `--as` twice")
     if not _REASON.fullmatch(reason):
         raise click.UsageError("a reason is a code of capitals, digits and underscores, such as RESTORED_BACKUP")
-    from gateway.app import open_audit
+    from gateway.assembly.node import open_audit
 
     settings: Settings = context.obj["settings"]
     operators = [{"key": one.key_id, "ref": one.ref} for one in admins(settings, people)]

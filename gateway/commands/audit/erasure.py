@@ -190,7 +190,7 @@ def _purge(found: Retention) -> None:
 
 @contextmanager
 def _log(settings: Settings) -> Iterator[SqliteAuditLog]:
-    from gateway.app import open_audit
+    from gateway.assembly.node import open_audit
 
     log = open_audit(settings)
     try:
@@ -217,6 +217,6 @@ def _now() -> datetime:
 
 
 def _random_id() -> str:
-    from gateway.app import random_id
+    from gateway.assembly.ambient import random_id
 
     return random_id()

@@ -67,7 +67,7 @@ def rollup_command(
     Sign it with `gateway signer --data-dir FOLDER`; `gateway audit prove EVENT --data-dir FOLDER` proves a node's
     checkpoint. Exit code 1: there are findings.
     """
-    from gateway.app import open_audit
+    from gateway.assembly.node import open_audit
 
     proofs = dict(retired)
     watched = []
