@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from typing import Final
 
 from gateway.assembly.sources import SourceDesk
 from gateway.console.workbench import Workbench
@@ -16,6 +17,8 @@ from gateway.retrieval.store import PassageStore
 from gateway.rollout.rollout import Rollout
 from gateway.settings import Settings
 from gateway.settings.folder import AUDIT_FILE
+
+_TRIALS: Final = 2  # at a time, in a worker that serves apps besides
 
 
 def build_workbench(
@@ -37,6 +40,7 @@ def build_workbench(
         sources=SourceDesk(settings, store, _blocking(audit, asyncio.get_running_loop())),
         ports=ports,
         ids=ids,
+        trials=asyncio.Semaphore(_TRIALS),
         clock_us=clock_us,
     )
 

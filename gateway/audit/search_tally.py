@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gateway.audit.entry import ENDS
 from gateway.audit.search_terms import detectors_of, rules_of
-from gateway.domain.event import EventType
+from gateway.domain.event import PLAYGROUND, EventType
 
 SEPARATOR: Final = "\x1f"  # between the parts of a name
 _DAY_CHARS: Final = 10
@@ -97,7 +97,9 @@ class Counts(Struct, frozen=True, kw_only=True):
 
 
 def tallies_of(event: dict[str, Any]) -> Iterator[tuple[Tally, int]]:
-    """What an event adds to the counts."""
+    """What an event adds to the counts; one of a trial run adds nothing."""
+    if event.get(PLAYGROUND):
+        return
     group = Group(str(event.get("ts"))[:_DAY_CHARS], str(event.get("tenant", "")), str(event.get("app", "")))
     kind = str(event.get("type"))
     yield Tally(group, Measure.TYPE, kind), 1

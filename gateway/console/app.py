@@ -21,9 +21,10 @@ from gateway.console.quality_page import QualityPage
 from gateway.console.queue_page import QueuePage
 from gateway.console.sign_in import SignIn
 from gateway.console.sources_page import SourcesPage
+from gateway.console.tryit_page import TryItPage
 from gateway.domain.errors import GatewayError, RequestError
 
-PAGES: Final[tuple[type[Controller], ...]] = (QueuePage, CasePage, QualityPage, PoliciesPage, SourcesPage)
+PAGES: Final[tuple[type[Controller], ...]] = (QueuePage, CasePage, QualityPage, PoliciesPage, SourcesPage, TryItPage)
 """Every page of the console; a new one is added here, and to `gateway.console.page.NAVIGATION`."""
 
 _MOST_BYTES: Final = 1_000_000

@@ -15,6 +15,8 @@ POLICIES: Final = frozenset({Role.AUTHOR, Role.AUDITOR, Role.ADMIN})
 
 SOURCES: Final = POLICIES
 
+TRY_IT: Final = frozenset({Role.AUTHOR, Role.ADMIN})
+
 QUALITY: Final = frozenset({Role.LEAD})
 
 NAVIGATION: Final = (
@@ -22,6 +24,7 @@ NAVIGATION: Final = (
     Page(path="/quality", title="Review quality", roles=QUALITY),
     Page(path="/policies", title="Policies", roles=POLICIES),
     Page(path="/sources", title="Sources", roles=SOURCES),
+    Page(path="/try", title="Try it", roles=TRY_IT),
 )
 """Pages in the order in which they are shown; each to those who may open it."""
 

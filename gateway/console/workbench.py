@@ -1,5 +1,6 @@
 """What the pages for authors and admins are made of, besides what all pages have."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +29,7 @@ class Sources(Protocol):
 class Workbench(Struct, frozen=True, kw_only=True):
     """`prepared` and `state` tell of the policies in force; `candidate` gives what the candidate would judge with,
     `None` without one. `log` is the audit log's file. `ports` are those of the request path; `ids` makes exchange
-    ids, `clock_us` is monotonic."""
+    ids, `trials` bounds how many trials run at a time, `clock_us` is monotonic."""
 
     prepared: Callable[[], Prepared[Rulebook]]
     state: Callable[[], PolicyState]
@@ -37,4 +38,5 @@ class Workbench(Struct, frozen=True, kw_only=True):
     sources: Sources
     ports: Ports
     ids: Callable[[], str]
+    trials: asyncio.Semaphore
     clock_us: Callable[[], int]

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from gateway.domain.text import outline
+
+PLAYGROUND: Final = "playground"
+"""Member of the events of a trial run from the console: no app asked, nobody got the answer; counts leave it out."""
 
 
 class EventType(StrEnum):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.domain.errors import AuditUnavailable
-from gateway.domain.event import EventDraft, EventType, Receipt
+from gateway.domain.event import PLAYGROUND, EventDraft, EventType, Receipt
 from gateway.domain.ports import AuditLog
 from gateway.metrics import families
 from gateway.metrics.counts import Counts
@@ -49,6 +49,8 @@ class CountingAuditLog:
 
     def _count(self, draft: EventDraft) -> None:
         app, body = draft.app, draft.body
+        if body.get(PLAYGROUND):
+            return
         if draft.type is EventType.INTENT:
             self._decision(app, body["phase"])
         elif draft.type in _KINDS:

@@ -20,6 +20,7 @@ PAGES = {
     "/policies/event": {"author", "auditor", "admin"},
     "/policies/explain": {"author"},
     "/sources": {"author", "auditor", "admin"},
+    "/try": {"author", "admin"},
     "/account": set(Role),
 }
 ACTS = ("claim", "release", "approve", "refuse", "edit", "ask", "break-glass", "uphold", "first-view", "unmask", "mask")

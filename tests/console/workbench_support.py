@@ -1,5 +1,6 @@
 """What stands behind the pages for authors and admins: real policies, detectors and log, fakes at the ports."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from datetime import datetime
@@ -134,6 +135,7 @@ class Bench:
                 hash_key=bytes(32),
             ),
             ids=counter(),
+            trials=asyncio.Semaphore(2),
             clock_us=lambda: 0,
         )
 

@@ -42,6 +42,7 @@ class Intent(Kept, frozen=True, kw_only=True):
     )
     candidate: Annotated[CandidateVerdict | None, about("if the candidate were in force; null without one")] = None
     exceptions: Annotated[list[str], about("exceptions and approvals that lifted a match")] = []
+    playground: Annotated[bool, about("a trial run from the console: no app asked")] = False
 
 
 class Outcome(Kept, frozen=True, kw_only=True):
@@ -70,6 +71,7 @@ class Outcome(Kept, frozen=True, kw_only=True):
     took_us: Annotated[int, about("from the request's arrival to this event", unit=MICROSECONDS)]
     case: Annotated[str, about("the case that was opened or resumed")] = ""
     error: Annotated[str, about("code of the error that ended it")] = ""
+    playground: Annotated[bool, about("a trial run from the console: nobody got the answer")] = False
 
 
 class Crashed(Envelope, frozen=True, kw_only=True):
