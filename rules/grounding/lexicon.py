@@ -32,9 +32,9 @@ FRAME: Final = _words(
 """Words by which an answer speaks of its sources: they claim nothing about the world."""
 
 ENGLISH_FRAME: Final = _words(
-    "the of and to in is are a an that this it for with be was were by on as or not have has can from at you your"
+    "the of and to is are that this it for with be were by or have has can from you your which their"
 )
-"""Words that hardly an English sentence is without."""
+"""Words that hardly an English sentence is without, and that other languages do not have."""
 
 NEGATIONS: Final = _words(
     "no not never none neither nor nobody nothing nowhere cannot without lack lacks lacking absent absence fails failed"

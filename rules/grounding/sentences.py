@@ -14,7 +14,7 @@ MARKER: Final = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _END: Final = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?:\s+(?=\S)|$)|\n+|(?<=[。！？])")
 _TRAILING_MARKERS: Final = re.compile(r"(?:\s*\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\])+[.,;]?\s*")
 _ABBREVIATION: Final = re.compile(
-    r"(?:^|[\s(\"'“.])(?:[A-Za-z]|\d{1,3}|Mr|Mrs|Ms|Dr|Prof|St|No|Nr|vs|etc|e\.g|i\.e|z\.B|d\.h|bzw|ca|Inc|Ltd|Co|Corp"
+    r"(?:^|\s)\d{1,2}\.\s*$|(?:^|[\s(\"'“.])(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|No|Nr|vs|etc|e\.g|i\.e|z\.B|d\.h|bzw|ca|Inc|Ltd|Co|Corp"
     r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|approx|Art|Fig|al|M|Mme)\.\s*$"
 )
 _BULLET: Final = re.compile(r"^(?:[-*•–#>]+|\(?\d{1,2}[.)]|\(?[a-z]\))\s+")

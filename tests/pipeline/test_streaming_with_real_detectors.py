@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.detectors import build_detectors, growth_index, installed_signals
+from gateway.domain.grounds import Grounds
+from gateway.domain.passage import Passage
 from gateway.domain.verdict import NO_OBLIGATIONS, Evidence
 from gateway.domain.vocabulary import Phase
 from gateway.enforce.answer import AnswerPlan, AnswerRelease
@@ -64,6 +66,20 @@ PIECES = [
 ]
 
 
+GROUNDS = Grounds(
+    passages=(
+        Passage(
+            doc="rates.md",
+            number=0,
+            revision="r",
+            title="Rates",
+            text="The rate is 34.9% a year. Your card is never blocked. Call +44 20 7946 0018.",
+            access=frozenset(),
+        ),
+    )
+)
+
+
 class World:
     """The starter policies of the answer phase with their detectors."""
 
@@ -81,8 +97,9 @@ class World:
         detectors = build_detectors(_Only(self.bundle, wanted), inspection, no_model)
         self.inspector = Inspector(
             detectors, threads=1, cache_bytes=0, cache_key=b"k" * 32, clock_us=lambda: time.monotonic_ns() // 1000
-        )
-        self.cut = growth_index(self.bundle, detectors).cut(self.bundle.required(Phase.ANSWER, FIELDS))
+        ).on(GROUNDS)
+        self.noted = self.bundle.noted(FIELDS)
+        self.cut = growth_index(self.bundle, detectors).cut(self.bundle.required(Phase.ANSWER, FIELDS) - self.noted)
 
     def plan(self) -> AnswerPlan:
         names = PseudonymMap()
@@ -121,7 +138,11 @@ class _Judge:
     async def inspect(self, segments, *, keep=True):
         required = self.world.bundle.required(self.phase, FIELDS)
         return await self.world.inspector.inspect(
-            segments, detectors=required, timeouts={}, default_timeout_s=10, keep=keep
+            segments,
+            detectors=required if keep else required - self.world.noted,
+            timeouts={},
+            default_timeout_s=10,
+            keep=keep,
         )
 
     def decide(self, values, runs):
@@ -137,6 +158,7 @@ def world() -> World:
 def test_the_starter_policies_stream_word_by_word(world):
     assert world.cut.eager
     assert world.cut.granularity is Granularity.SENTENCE
+    assert world.noted >= {"grounding", "citation"}
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
