@@ -2,18 +2,23 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Final, Protocol
 
+from gateway.assembly.ambient import utc_now
 from gateway.domain.ports import Embedder
-from gateway.domain.text import Secret
 from gateway.retrieval.editions import Edition, ServingStore
 from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.embedded_shelf import EmbeddedShelf
 from gateway.retrieval.fallback import FallbackStore
 from gateway.retrieval.http_embedding import EmbeddingServer, HttpEmbedder
+from gateway.retrieval.ranking import Ranking
+from gateway.retrieval.reranking import HttpReranker, Reranker, RerankServer, RerankShape, WordReranker
+from gateway.retrieval.retriever import PassageRetriever
+from gateway.retrieval.store import PassageStore
 from gateway.retrieval.weaviate_connection import WeaviateAddress
 from gateway.retrieval.weaviate_shelf import WeaviateShelf
-from gateway.settings import Settings, resolve_secret
+from gateway.settings import Settings, optional_secret
 from gateway.settings.folder import INDEX_DIR
 
 BUILTIN: Final = "builtin"
@@ -40,8 +45,8 @@ def open_store(
         http_port=chosen.weaviate_http_port,
         grpc_port=chosen.weaviate_grpc_port,
         secure=chosen.weaviate_secure,
-        api_key=_secret(chosen.weaviate_api_key, environ),
-        oidc_secret=_secret(chosen.weaviate_oidc_secret, environ),
+        api_key=optional_secret(chosen.weaviate_api_key, environ),
+        oidc_secret=optional_secret(chosen.weaviate_oidc_secret, environ),
         oidc_scope=chosen.weaviate_oidc_scope,
     )
     weaviate = ServingStore(WeaviateShelf(address, collection=chosen.weaviate_collection, embedder=known[0]))
@@ -60,13 +65,63 @@ def embedders_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, Em
             EmbeddingServer(
                 base_url=one.base_url,
                 model=one.model,
-                api_key=_secret(one.api_key, environ),
+                api_key=optional_secret(one.api_key, environ),
                 timeout_s=one.timeout_s,
             ),
             dimensions=one.dimensions,
         )
         for one in settings.retrieval.embedders
     }
+
+
+def build_retriever(
+    settings: Settings,
+    environ: Mapping[str, str],
+    store: PassageStore,
+    embedder: Embedder,
+    *,
+    closing: AsyncExitStack,
+) -> PassageRetriever:
+    """What finds passages for requests. `embedder` is the packaged one."""
+    chosen, ranking = settings.retrieval, settings.retrieval.ranking
+    reranker = _reranker(settings, environ)
+    if reranker is not None:
+        closing.push_async_callback(reranker.close)
+    return PassageRetriever(
+        store,
+        embedder,
+        top_k=chosen.top_k,
+        max_context_chars=chosen.max_context_chars,
+        timeout_s=chosen.timeout_s,
+        today=lambda: utc_now().date(),
+        others=tuple(embedders_of(settings, environ).values()),
+        ranking=Ranking(
+            half_life_days=ranking.half_life_days,
+            freshness_weight=ranking.freshness_weight,
+            per_document=ranking.per_document,
+            neighbours=ranking.neighbours,
+            max_tokens=ranking.max_tokens,
+        ),
+        reranker=reranker,
+        must_rerank=chosen.reranker.on_failure == "fail",
+    )
+
+
+def _reranker(settings: Settings, environ: Mapping[str, str]) -> Reranker | None:
+    chosen = settings.retrieval.reranker
+    if chosen.kind == "off":
+        return None
+    if chosen.kind == "words":
+        return WordReranker()
+    return HttpReranker(
+        RerankServer(
+            url=chosen.url,
+            model=chosen.model,
+            shape=RerankShape(chosen.kind),
+            api_key=optional_secret(chosen.api_key, environ),
+            timeout_s=chosen.timeout_s,
+        )
+    )
 
 
 def editions_of(store: ServingStore | FallbackStore[ServingStore]) -> ServingStore:
@@ -82,7 +137,3 @@ def embedder_of(edition: Edition, builtin: Embedder, others: Mapping[str, Embedd
 
 def _identity(embedder: NamedModel) -> str:
     return f"{embedder.name}@{embedder.version}"
-
-
-def _secret(reference: str, environ: Mapping[str, str]) -> Secret | None:
-    return resolve_secret(reference, environ) if reference else None

@@ -4,24 +4,24 @@ import asyncio
 import datetime as dt
 import hashlib
 import json
-import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
+
+from msgspec import Struct
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.passage import Passage, Retrieval, RetrievalStatus, Standing
 from gateway.domain.ports import Embedder
 from gateway.domain.principal import Principal
-from gateway.retrieval.embedding import embedder_identity
+from gateway.retrieval.embedding import TokenBound, embedder_identity
+from gateway.retrieval.ranking import Budget, Ranking, fresh_first, joined, selected, varied
+from gateway.retrieval.reranking import Reranker
 from gateway.retrieval.store import DocumentRecord, PassageStore, SearchRequest, SearchResult, text_digest
 
 PUBLIC: Final = "public"  # the group that every principal has
 
 _SPARE: Final = 3  # candidates per wanted passage, for what duplicates and the budget take away
-_SHINGLE_WORDS: Final = 4
-_DUPLICATE: Final = 0.8  # of the shorter text's shingles; the overlap of neighbouring chunks stays far below
-_WORD: Final = re.compile(r"\w+")
 
 
 class PassageRetriever:
@@ -34,7 +34,8 @@ class PassageRetriever:
 
     Never raises but for cancellation. Embedding runs in a worker thread; `timeout_s` bounds the whole call. `today`
     is the day on which passages must be valid; without it, any passage is. An index that was built with one of the
-    `others` is searched with that one.
+    `others` is searched with that one. A `reranker` that fails leaves the order as it was and a reason in the result;
+    where one `must_rerank`, the search has failed with it.
     """
 
     def __init__(
@@ -47,37 +48,44 @@ class PassageRetriever:
         timeout_s: float,
         today: Callable[[], dt.date] | None = None,
         others: Sequence[Embedder] = (),
+        ranking: Ranking = Ranking(),  # noqa: B008 frozen
+        reranker: Reranker | None = None,
+        must_rerank: bool = False,
     ) -> None:
         self._store = store
         self._embedders = [embedder, *others]
         self._chosen: dict[str, Embedder] = {}
+        self._tokens = embedder.tokens if isinstance(embedder, TokenBound) else _estimated
         self._top_k = top_k
         self._max_context_chars = max_context_chars
         self._timeout_s = timeout_s
         self._today = today
+        self._ranking = ranking
+        self._reranker = reranker
+        self._must_rerank = must_rerank
 
     async def retrieve(self, principal: Principal, query: str) -> Retrieval:
         started = time.perf_counter_ns()
         groups = principal.groups | {PUBLIC}
         day = self._today().isoformat() if self._today else ""
-        status, reason, result = RetrievalStatus.OK, "", SearchResult()
+        status, reason, found = RetrievalStatus.OK, "", _Found()
         try:
             async with asyncio.timeout(self._timeout_s):
                 result = await self._search(principal.tenant, groups, query, day)
+                found, reason = await self._chosen_of(result, _Asker(principal.tenant, groups, day), query)
         except TimeoutError:
             status, reason = RetrievalStatus.TIMEOUT, "deadline"
         except StoreUnavailable as error:
             status, reason = RetrievalStatus.ERROR, error.code
         except Exception as error:  # noqa: BLE001 the contract: whatever fails is a status, with no content in it
             status, reason = RetrievalStatus.ERROR, f"exception:{type(error).__name__}"
-        visible = [passage for passage in result.passages if _visible(result, passage, principal.tenant, groups, day)]
         return Retrieval(
             status=status,
-            passages=_selected(visible, top_k=self._top_k, max_chars=self._max_context_chars),
-            store=result.store or self._store.name,
-            index_rev=result.index_rev,
+            passages=tuple(found.passages),
+            store=found.store or self._store.name,
+            index_rev=found.index_rev,
             filter=filter_digest(principal.tenant, groups),
-            dropped=len(result.passages) - len(visible),
+            dropped=found.dropped,
             reason=reason,
             took_us=(time.perf_counter_ns() - started) // 1000,
         )
@@ -97,6 +105,34 @@ class PassageRetriever:
         as_found = [passage for passage in found.passages if passage.id in used]  # `passages` may be redacted
         kept = {doc for doc in docs & open_ if not _is_withheld(records[doc], as_found)}
         return Standing.CURRENT if kept == docs else Standing.WITHDRAWN
+
+    async def _chosen_of(self, result: SearchResult, asker: "_Asker", query: str) -> tuple["_Found", str]:
+        """What the asker gets of a result, and why it is not ranked as it should be, "" if it is."""
+        visible = [passage for passage in result.passages if asker.sees(passage, result.tenant)]
+        dropped = len(result.passages) - len(visible)
+        reason = ""
+        ordered = fresh_first(visible, self._ranking, asker.day)
+        if self._reranker is not None:
+            try:
+                ordered = await self._reranker.rerank(query, ordered)
+            except StoreUnavailable as error:
+                if self._must_rerank:
+                    raise
+                reason = error.code
+        budget = Budget(chars=self._max_context_chars, max_tokens=self._ranking.max_tokens, tokens=self._tokens)
+        chosen = selected(varied(ordered, self._ranking.per_document), top_k=self._top_k, budget=budget)
+        if self._ranking.neighbours and chosen:
+            best = chosen[: self._ranking.neighbours]
+            documents = await self._store.read(asker.tenant, {passage.doc for passage in best})
+            wanted = {(one.doc, one.number + step) for one in best for step in (-1, 1)}
+            around = [
+                passage
+                for document in documents
+                for passage in document.passages
+                if (passage.doc, passage.number) in wanted and asker.sees(passage, result.tenant)
+            ]
+            chosen = joined(chosen, around, budget)
+        return _Found(chosen, result.store, result.index_rev, dropped), reason
 
     async def _search(self, tenant: str, groups: frozenset[str], query: str, day: str) -> SearchResult:
         """With the embedder that the tenant's index took last time; after a switch to an index of another one, with
@@ -132,42 +168,34 @@ def filter_digest(tenant: str, groups: frozenset[str]) -> str:
     return hashlib.sha256(json.dumps([tenant, sorted(groups)]).encode()).hexdigest()[:16]
 
 
-def _visible(result: SearchResult, passage: Passage, tenant: str, groups: frozenset[str], day: str) -> bool:
-    # INVARIANT I7: verified identity alone decides; this does not trust the store's own filter
-    is_valid = not day or (passage.valid_from <= day and (not passage.valid_to or day <= passage.valid_to))
-    return result.tenant == tenant and bool(passage.access & groups) and is_valid
+class _Asker(Struct, frozen=True):
+    """By whom and for which day passages are wanted."""
+
+    tenant: str
+    groups: frozenset[str]
+    day: str
+
+    def sees(self, passage: Passage, owner: str) -> bool:
+        """Whether they may see a passage of the tenant `owner`."""
+        # INVARIANT I7: verified identity alone decides; this does not trust the store's own filter
+        day = self.day
+        is_valid = not day or (passage.valid_from <= day and (not passage.valid_to or day <= passage.valid_to))
+        return owner == self.tenant and bool(passage.access & self.groups) and is_valid
+
+
+class _Found(Struct, frozen=True):
+    passages: Sequence[Passage] = ()
+    store: str = ""
+    index_rev: str = ""
+    dropped: int = 0
+
+
+def _estimated(texts: Sequence[str]) -> list[int]:
+    """Tokens where nothing counts them: four characters each, as in English."""
+    return [-(-len(text) // 4) for text in texts]
 
 
 def _is_withheld(record: DocumentRecord, passages: Sequence[Passage]) -> bool:
     """Whether policies keep one of the passages from everyone by now."""
     withheld = {one.text for one in record.withheld}
     return any(passage.doc == record.doc and text_digest(passage) in withheld for passage in passages)
-
-
-def _selected(passages: Iterable[Passage], *, top_k: int, max_chars: int) -> tuple[Passage, ...]:
-    chosen: list[Passage] = []
-    shingled: list[frozenset[tuple[str, ...]]] = []
-    for passage in passages:
-        shingles = _shingles(passage.text)
-        if len(passage.text) > max_chars or any(_contained(shingles, other) >= _DUPLICATE for other in shingled):
-            continue
-        chosen.append(passage)
-        shingled.append(shingles)
-        max_chars -= len(passage.text)
-        if len(chosen) == top_k:
-            break
-    return tuple(chosen)
-
-
-def _shingles(text: str) -> frozenset[tuple[str, ...]]:
-    """Runs of words (Broder 1997: On the resemblance and containment of documents)."""
-    words = _WORD.findall(text.lower())
-    return frozenset(_runs(words)) or frozenset([tuple(words)])
-
-
-def _runs(words: Sequence[str]) -> Iterable[tuple[str, ...]]:
-    return zip(*(words[start:] for start in range(_SHINGLE_WORDS)), strict=False)
-
-
-def _contained(one: frozenset[tuple[str, ...]], other: frozenset[tuple[str, ...]]) -> float:
-    return len(one & other) / min(len(one), len(other))

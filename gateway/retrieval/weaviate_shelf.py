@@ -69,7 +69,8 @@ class WeaviateShelf:
             return
         with weaviate_failures(self._address):
             client = await self._connected()
-            await self._point(client, "Previous", before)
+            if await client.collections.exists(self._target(before)):  # the base edition need never have been filled
+                await self._point(client, "Previous", before)
             await self._point(client, "Serving", name)
 
     async def drop(self, name: str) -> None:

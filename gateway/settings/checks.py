@@ -50,6 +50,7 @@ def _retrieval_faults(document: Document[Settings]) -> Iterator[Fault]:
         yield document.node(retrieval, "fallback_store").fault(
             "SET024", "a fallback stands beside Weaviate only: write `store: weaviate`, or remove `fallback_store`"
         )
+    yield from _reranker_faults(document)
     seen = Counter({"builtin": 1})
     for embedder in retrieval.embedders:
         seen[embedder.name] += 1
@@ -63,6 +64,21 @@ def _retrieval_faults(document: Document[Settings]) -> Iterator[Fault]:
             yield document.node(embedder, "base_url").fault(
                 "SET011", "`base_url` must be `http://` or `https://`, a host and a path, and nothing else"
             )
+
+
+def _reranker_faults(document: Document[Settings]) -> Iterator[Fault]:
+    reranker = document.value.retrieval.reranker
+    is_server = reranker.kind in {"cohere", "tei"}
+    if is_server != bool(reranker.url):
+        yield document.node(reranker, "url").fault(
+            "SET027", "a reranker on a server needs its `url`, and no other has one: set `kind` and `url` together"
+        )
+    elif is_server and not _is_plain_address(reranker.url):
+        yield document.node(reranker, "url").fault(
+            "SET011", "`url` must be `http://` or `https://`, a host and a path, and nothing else"
+        )
+    if reranker.api_key and not is_reference(reranker.api_key):
+        yield _literal_secret(document.node(reranker, "api_key"))
 
 
 def _repeated_names(document: Document[Settings], models: tuple[AnyModel, ...]) -> Iterator[Fault]:

@@ -101,6 +101,7 @@ def _references(settings: Settings) -> Iterator[str]:
     yield from (model.api_key for model in settings.embeddings)
     yield settings.retrieval.weaviate_api_key
     yield settings.retrieval.weaviate_oidc_secret
+    yield settings.retrieval.reranker.api_key
     yield from (embedder.api_key for embedder in settings.retrieval.embedders)
     yield settings.limits.redis_url
     yield from (webhook.secret for webhook in settings.cases.webhooks)

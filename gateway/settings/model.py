@@ -16,7 +16,7 @@ from gateway.settings.cases import CaseSettings, ClientMode, EscalationSettings
 from gateway.settings.console import ConsoleSettings
 from gateway.settings.metrics import MetricsSettings
 from gateway.settings.policy import PolicySettings
-from gateway.settings.retrieval import EmbedderSettings, IngestSettings
+from gateway.settings.retrieval import EmbedderSettings, IngestSettings, RankingSettings, RerankerSettings
 from gateway.settings.trail import TrailSettings
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -144,6 +144,8 @@ class RetrievalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     weaviate_oidc_scope: Annotated[str, _about("scope that the client asks for; empty for the server's own")] = ""
     weaviate_collection: Annotated[Name, _about("name of the collection")] = "Passage"
     embedders: tuple[EmbedderSettings, ...] = ()
+    ranking: RankingSettings = field(default_factory=RankingSettings)
+    reranker: RerankerSettings = field(default_factory=RerankerSettings)
 
 
 class InspectionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -52,3 +52,35 @@ class EmbedderSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dimensions: Annotated[int, Meta(ge=1, le=16_384), _about("length of its vectors")]
     api_key: Annotated[str, _about("`env:NAME` or `file:/path`; a literal key is refused")] = ""
     timeout_s: Annotated[Seconds, _about("for one request of at most 64 texts")] = 30.0
+
+
+class RankingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Order and variety of what a model gets to read."""
+
+    half_life_days: Annotated[
+        int, Meta(ge=0), _about("age at which a dated passage has lost half of `freshness_weight`; 0 for never")
+    ] = 0
+    freshness_weight: Annotated[float, Meta(ge=0, le=1), _about("how much of a score age can take")] = 0.1
+    per_document: Annotated[
+        int, Meta(ge=0), _about("passages of one document before those of others; 0 for no bound")
+    ] = 0
+    neighbours: Annotated[
+        int, Meta(ge=0, le=20), _about("how many best passages get the ones before and after them, if they fit")
+    ] = 0
+    max_tokens: Annotated[int, Meta(ge=0), _about("tokens of all passages together; 0 for characters only")] = 0
+
+
+class RerankerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A second look at what was found. A server gets the question and the found passages."""
+
+    kind: Annotated[
+        Literal["off", "words", "cohere", "tei"],
+        _about("no second look; rare words of the question; a server like Cohere's or Jina's; one like TEI"),
+    ] = "off"
+    url: Annotated[str, _about("whole address of the server's call, such as `https://host/v1/rerank`")] = ""
+    model: Annotated[str, _about("the model's name at its server")] = ""
+    api_key: Annotated[str, _about("`env:NAME` or `file:/path`; a literal key is refused")] = ""
+    timeout_s: Annotated[Seconds, _about("for one ranking; below `retrieval.timeout_s`")] = 1.0
+    on_failure: Annotated[
+        Literal["keep_order", "fail"], _about("whether a search counts as failed when its second look fails")
+    ] = "keep_order"

@@ -14,7 +14,9 @@ from gateway.domain.text import Secret
 from gateway.retrieval.weaviate_connection import WeaviateAddress
 from gateway.retrieval.weaviate_connection import weaviate_client as _client
 from gateway.retrieval.weaviate_schema import FOREVER, index_name
+from gateway.retrieval.weaviate_shelf import WeaviateShelf
 from gateway.retrieval.weaviate_store import WeaviateStore
+from tests.retrieval.shelf_contract import ShelfContract
 from tests.retrieval.store_contract import IDENTITY, PassageStoreContract, document, found, request, update
 
 SERVER = os.environ.get("GATEWAY_TEST_WEAVIATE", "")
@@ -121,6 +123,28 @@ class TestWeaviateStore(PassageStoreContract):
     async def test_starting_twice_creates_the_collections_once(self, make_store):
         await (await make_store()).start()
         await (await make_store()).start()
+
+
+class TestWeaviateShelf(ShelfContract):
+    pytestmark = NEEDS_SERVER
+
+    @pytest.fixture
+    async def make_shelf(self, collection, client):
+        opened = []
+
+        def make():
+            opened.append(WeaviateShelf(address(), collection=collection, embedder=IDENTITY.embedder))
+            return opened[-1]
+
+        yield make
+        for shelf in opened:
+            await shelf.close()
+        for alias in await client.alias.list_all():
+            if alias.startswith(collection):
+                await client.alias.delete(alias_name=alias)
+        await client.collections.delete(
+            [name for name in await client.collections.list_all() if name.startswith(collection)]
+        )
 
 
 async def test_a_server_that_is_not_there_is_unavailable(unused_tcp_port_factory):
