@@ -99,8 +99,16 @@ def _check_host(parts: Parts, request: ConsoleRequest) -> None:
     if parts.origin:
         if host != urlsplit(parts.origin).netloc:
             raise RequestError("the console has another address", code="host", status=421)
-    elif urlsplit(f"//{host}").hostname not in _LOOPBACK:
+    elif _name(host) not in _LOOPBACK:
         raise RequestError("set `console.public_url` to serve the console on a network", code="host", status=421)
+
+
+def _name(host: str) -> str | None:
+    """The host without its port, `None` if it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 def _check_origin(parts: Parts, request: ConsoleRequest) -> None:

@@ -51,12 +51,11 @@ class SignIn(Controller):
         if not _is_own(request, str(form.get("door", ""))):
             return _form(request, back=back, name=name, told="The form was out of date. Please try again.", status=403)
         address, now = request.client.host if request.client else "", parts.clock()
-        wait_s = await blocking(parts.throttle.wait_s, name, address, now=now)
+        wait_s = await blocking(parts.throttle.admitted, name, address, now=now)
         if wait_s:
             await _record_failure(parts, name, code="throttled")
             told = f"Too many attempts. Try again in {wait_s} s."
             return _form(request, back=back, name=name, told=told, status=429, wait_s=wait_s)
-        await blocking(parts.throttle.tried, name, address, now=now)
         async with parts.door:
             account = await blocking(parts.accounts.verified, name, password)
         if account is None:
