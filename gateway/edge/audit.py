@@ -15,7 +15,7 @@ what does not exist.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -262,7 +262,8 @@ class _Asked:
             return None
         try:
             moment = datetime.fromisoformat(text)
-            moment.astimezone(UTC)  # the earliest and latest times of some zones have none in UTC
+            # The earliest and latest times of some zones have none in UTC, and the first of all has none before it.
+            moment.astimezone(UTC) - timedelta.resolution
             sound = moment.tzinfo is not None
         except (ValueError, OverflowError):
             sound = False

@@ -88,6 +88,15 @@ async def test_the_same_request_finds_its_undecided_case(store, kept, draft, cas
     assert (third.case.id, third.existing) == ("case_3", False)
 
 
+@pytest.mark.parametrize("text", ["\x00", "case_1\x00", "\ud7ff\U0010ffff", "' OR 1=1 --", "%s", "x" * 100_000])
+async def test_texts_that_name_nothing_find_nothing(store, draft, case, text: str) -> None:
+    """Some of them PostgreSQL cannot even be asked for."""
+    await store.add(case, draft())
+    assert await store.get(text, OPERATOR) is None
+    assert await store.list_cases(OPERATOR, queue=text) == []
+    assert await store.offer_next(case.tenant, text, OPENED, lambda _: True) is None
+
+
 async def test_racing_requests_get_one_case(store, kept, draft) -> None:
     stores = [store, kept.open()] * 6
     made = await asyncio.gather(

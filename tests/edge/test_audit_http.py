@@ -240,6 +240,7 @@ async def test_nobody_else_reads_the_trail(room: Trail, asked, roles) -> None:
         ("events", {"since": "yesterday"}, "invalid_value"),
         ("events", {"since": "2026-11-24"}, "invalid_value"),
         ("events", {"until": "0001-01-01T00:00:00+14:00"}, "invalid_value"),
+        ("stats", {"until": "0001-01-01T00:00:00Z"}, "invalid_value"),
         ("stats", {"by": "hour"}, "invalid_value"),
         ("stats", {"rule": "X"}, "unknown_parameter"),
         ("verify", {"x": "1"}, "unknown_parameter"),
