@@ -46,26 +46,35 @@ def follow_audit(
     closing.push_async_callback(heartbeat.stop)
 
 
+def trust_of(settings: Settings) -> Trust:
+    """Whose checkpoints anchor the log. Raises `ConfigurationError` for a key of the settings that is none."""
+    chosen = settings.audit
+    return Trust(
+        log_keys=verifier_keys(filter(None, [chosen.checkpoint_key])), witness_keys=verifier_keys(chosen.witness_keys)
+    )
+
+
+def apart_of(settings: Settings) -> Apart:
+    """What reads the whole log in a process of its own. Raises `ConfigurationError` as `trust_of`."""
+    trust = trust_of(settings)
+    return Apart(
+        settings.data_dir / AUDIT_FILE,
+        trust=trust,
+        keys=trust.witness_keys,
+        most_events=settings.trail.export_max_events,
+        monotonic=time.monotonic,
+    )
+
+
 def audit_wire(
     settings: Settings, door: Door, audit: AuditLog, master: MasterKey, *, clock: Callable[[], datetime]
 ) -> AuditWire:
     """The routes for auditors. Raises `ConfigurationError` for a key of the settings that is none."""
-    log = settings.data_dir / AUDIT_FILE
-    configured = settings.audit
-    log_keys = verifier_keys(filter(None, [configured.checkpoint_key]))
-    witnesses = verifier_keys(configured.witness_keys)
-    apart = Apart(
-        log,
-        trust=Trust(log_keys=log_keys, witness_keys=witnesses),
-        keys=witnesses,
-        most_events=settings.trail.export_max_events,
-        monotonic=time.monotonic,
-    )
     needs = AuditNeeds(
-        log=log,
+        log=settings.data_dir / AUDIT_FILE,
         audit=audit,
         tags=TextTags(master.derive(Purpose.TEXT_TAG)),
-        apart=apart,
+        apart=apart_of(settings),
         operators=frozenset(settings.trail.operators),
         clock=clock,
     )

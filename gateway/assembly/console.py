@@ -66,6 +66,7 @@ def build_console(needs: ConsoleNeeds, closing: AsyncExitStack) -> ASGIApp | Non
 
 
 def _parts(needs: ConsoleNeeds, closing: AsyncExitStack) -> "Parts":
+    from gateway.assembly.trail import build_trail
     from gateway.assembly.workbench import build_workbench
     from gateway.console.accounts import Accounts
     from gateway.console.assets import load_assets
@@ -108,6 +109,7 @@ def _parts(needs: ConsoleNeeds, closing: AsyncExitStack) -> "Parts":
         ref_key=needs.master.derive(Purpose.PRINCIPAL_REF),
         renderer=Renderer(load_assets(), base=BASE),
         door=asyncio.Semaphore(_PASSWORDS_AT_ONCE),
+        trail=build_trail(settings, needs.variables, needs.master, needs.audit),
         workbench=build_workbench(
             settings,
             policies=needs.policies,

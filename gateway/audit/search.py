@@ -19,7 +19,7 @@ from gateway.audit.commitment import verify_commitment
 from gateway.audit.progress import NOTHING
 from gateway.audit.read import AuditReader, Event, Filter
 from gateway.audit.search_index import IndexReader
-from gateway.audit.search_tally import Counts, Grouping, counted, merged, tallies_of
+from gateway.audit.search_tally import Counts, Grouping, Tally, counted, merged, tallies_of
 from gateway.audit.search_terms import RARE, term
 from gateway.audit.text_tag import TextTags
 from gateway.domain.errors import RequestError
@@ -130,7 +130,10 @@ class AuditSearch:
         self, wanted: Filter, *, by_day: bool = True, by_app: bool = True, by_tenant: bool = True
     ) -> tuple[Counts, ...]:
         """Counts of whole days (UTC): conditions on tenants, application and time are kept, others are not."""
-        by = Grouping(day=by_day, tenant=by_tenant, app=by_app)
+        return counted(self.tallies(wanted, Grouping(day=by_day, tenant=by_tenant, app=by_app)))
+
+    def tallies(self, wanted: Filter, by: Grouping) -> dict[Tally, int]:
+        """What `stats` counts, to be grouped further (`merged`, `counted`)."""
         first = f"{wanted.since.astimezone(UTC):%Y-%m-%d}" if wanted.since else _FIRST_DAY
         last = f"{wanted.until.astimezone(UTC) - _MICROSECOND:%Y-%m-%d}" if wanted.until else _LAST_DAY
         tenants = wanted.tenants
@@ -142,7 +145,7 @@ class AuditSearch:
         if self._index is not None:
             chosen = None if tenants is None else tuple(sorted(tenants))
             counts.update(self._index.tallies(by, tenants=chosen, app=wanted.app, first=first, last=last))
-        return counted(counts)
+        return counts
 
     def exchange(self, what: str, tenants: frozenset[str] | None = None) -> list[Event]:
         """All events of the exchange with this id, and those of its case, in the order of the log; empty if there is

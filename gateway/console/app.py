@@ -12,8 +12,11 @@ from litestar.routes import BaseRoute
 from litestar.types import Receive, Scope, Send
 
 from gateway.console.assets import Assets
+from gateway.console.audit_page import AuditPage
+from gateway.console.audit_texts import AuditTexts
 from gateway.console.case_page import CasePage
 from gateway.console.guard import guard
+from gateway.console.overview_page import OverviewPage
 from gateway.console.page import error_page
 from gateway.console.parts import ConsoleRequest, Parts
 from gateway.console.policies_page import PoliciesPage
@@ -24,7 +27,17 @@ from gateway.console.sources_page import SourcesPage
 from gateway.console.tryit_page import TryItPage
 from gateway.domain.errors import GatewayError, RequestError
 
-PAGES: Final[tuple[type[Controller], ...]] = (QueuePage, CasePage, QualityPage, PoliciesPage, SourcesPage, TryItPage)
+PAGES: Final[tuple[type[Controller], ...]] = (
+    QueuePage,
+    CasePage,
+    QualityPage,
+    OverviewPage,
+    AuditPage,
+    AuditTexts,
+    PoliciesPage,
+    SourcesPage,
+    TryItPage,
+)
 """Every page of the console; a new one is added here, and to `gateway.console.page.NAVIGATION`."""
 
 _MOST_BYTES: Final = 1_000_000

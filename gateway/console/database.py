@@ -1,5 +1,5 @@
-"""The console's own file: accounts, sessions, failed sign-ins, sign-ins at a provider that are under way, and what
-reviewers noted before they saw an answer. Shared by all worker processes of a node.
+"""The console's own file: accounts, sessions, failed sign-ins, sign-ins at a provider that are under way, what
+reviewers noted before they saw an answer, and saved views. Shared by all worker processes of a node.
 
 Nothing in it opens anything by itself: passwords are argon2id hashes, sessions and states are known by their SHA-256.
 """
@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from gateway.domain.errors import ConfigurationError, GuardUnavailable
 
 _BUSY_TIMEOUT_S: Final = 5.0
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = (
     """CREATE TABLE accounts (
       name TEXT PRIMARY KEY, password TEXT NOT NULL, roles TEXT NOT NULL, tenants TEXT NOT NULL, groups TEXT NOT NULL,
@@ -38,6 +38,12 @@ _SCHEMA: Final = (
       case_id TEXT NOT NULL, account TEXT NOT NULL, view TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (case_id, account)
     ) STRICT""",
 )
+
+
+_SECOND: Final = """CREATE TABLE views (
+      account TEXT NOT NULL, name TEXT NOT NULL, query TEXT NOT NULL, PRIMARY KEY (account, name)
+    ) STRICT"""
+"""What version 2 has besides."""
 
 
 class ConsoleDatabase:
@@ -102,6 +108,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         if version == 0:
             for statement in _SCHEMA:
                 db.execute(statement)
+        if version < _VERSION:
+            db.execute(_SECOND)
             db.execute(f"PRAGMA user_version = {_VERSION}")
         db.execute("COMMIT")
     except BaseException:

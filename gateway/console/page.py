@@ -17,11 +17,15 @@ SOURCES: Final = POLICIES
 
 TRY_IT: Final = frozenset({Role.AUTHOR, Role.ADMIN})
 
+AUDIT: Final = frozenset({Role.AUDITOR, Role.LEAD, Role.ADMIN})
+
 QUALITY: Final = frozenset({Role.LEAD})
 
 NAVIGATION: Final = (
     Page(path="/cases", title="Cases", roles=CASES),
     Page(path="/quality", title="Review quality", roles=QUALITY),
+    Page(path="/overview", title="Overview", roles=AUDIT),
+    Page(path="/audit", title="Audit", roles=AUDIT),
     Page(path="/policies", title="Policies", roles=POLICIES),
     Page(path="/sources", title="Sources", roles=SOURCES),
     Page(path="/try", title="Try it", roles=TRY_IT),

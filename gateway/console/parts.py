@@ -14,6 +14,7 @@ from gateway.cases.case import Case
 from gateway.cases.desk import actor_of
 from gateway.cases.machine import Actor
 from gateway.console.accounts import Accounts
+from gateway.console.audit_trail import Trail
 from gateway.console.database import ConsoleDatabase
 from gateway.console.oidc import OidcClient
 from gateway.console.rendering import Renderer
@@ -62,6 +63,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     ref_key: bytes
     renderer: Renderer
     door: asyncio.Semaphore  # so many passwords are checked at a time
+    trail: Trail
     workbench: Workbench
 
     @property

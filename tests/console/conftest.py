@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from msgspec import structs
 from support.fakes import FakeAudit
+from trail_support import make_trail
 from workbench_support import Bench
 
 from gateway.audit.read import Event
@@ -86,6 +88,11 @@ class Stage:
         self.stopping: tuple[str, ...] = ()  # rules that stop an edited answer
         self.events: list[Event] = []
         self.app = ConsoleApp(parts, load_assets())
+
+    def change(self, **parts: Any) -> None:
+        """The same console with other parts."""
+        self.parts = structs.replace(self.parts, **parts)
+        self.app = ConsoleApp(self.parts, load_assets())
 
     def browser(self, *, host: str = HOST) -> "Browser":
         return Browser(self, host)
@@ -272,6 +279,7 @@ async def make_stage(
         renderer=renderer(),
         door=asyncio.Semaphore(2),
         workbench=bench.build(),
+        trail=make_trail(bench.log, audit),
     )
     stage.append(Stage(parts, clock, detectors, audit, bench))
     try:

@@ -21,6 +21,9 @@ PAGES = {
     "/policies/explain": {"author"},
     "/sources": {"author", "auditor", "admin"},
     "/try": {"author", "admin"},
+    "/overview": {"lead", "auditor", "admin"},
+    "/audit": {"lead", "auditor", "admin"},
+    "/audit/integrity": {"lead", "auditor", "admin"},
     "/account": set(Role),
 }
 ACTS = ("claim", "release", "approve", "refuse", "edit", "ask", "break-glass", "uphold", "first-view", "unmask", "mask")
