@@ -56,6 +56,7 @@ from gateway.wire.embeddings import inputs_of
 from gateway.wire.notices import notice
 
 _NO_SOURCES = "The sources needed to answer this cannot be reached right now. Please try again later."
+_WITHOUT_SOURCES = "Note: the organisation's documents could not be searched, so this answer is not based on them."
 
 _UNREACHABLE = (RetrievalStatus.ERROR, RetrievalStatus.TIMEOUT)
 _CHANGED = "What this answer was approved for has changed. It is being checked again."
@@ -357,6 +358,7 @@ class Pipeline:
             json_answer=exchange.call.prompt.json_answer,
             obligations=exchange.query.obligations,
             sources=list_sources(exchange.shown),
+            caveat=_WITHOUT_SOURCES if exchange.retrieval.status in _UNREACHABLE else "",
             on_stop=lambda verdict, candidate: self._stop_answer(exchange, verdict, candidate),
             on_hold=lambda verdicts, candidate, held: self._hold_answer(exchange, verdicts, candidate, held),
         )

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from gateway.domain.model import Body
-from gateway.domain.passage import Passage
+from gateway.domain.passage import Passage, RetrievalStatus
 from gateway.domain.verdict import Verdict
 from gateway.domain.vocabulary import Effect
 from gateway.enforce.answer import AnswerRelease
@@ -96,6 +96,8 @@ def headers(exchange: Exchange, effect: Effect, reasons: Sequence[str]) -> dict[
         found["x-gateway-rules"] = ",".join(reasons)
     if exchange.call.prompt.unscanned:
         found["x-gateway-unscanned"] = ",".join(sorted(exchange.call.prompt.unscanned))
+    if exchange.retrieval.status in {RetrievalStatus.ERROR, RetrievalStatus.TIMEOUT}:
+        found["x-gateway-retrieval"] = exchange.retrieval.status.value
     if exchange.case:
         found["x-gateway-case"] = exchange.case
     if exchange.buffered:

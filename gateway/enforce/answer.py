@@ -59,6 +59,7 @@ class AnswerPlan(Struct, frozen=True, kw_only=True):
     sources: str  # the passages the model was given, as a line of text; "" for none
     on_stop: OnStop
     on_hold: OnHold
+    caveat: str = ""  # what the reader of any answer must know about how it came about
 
 
 class AnswerRelease:
@@ -357,11 +358,12 @@ class _Choice:
         return judged.call, judged.verdict if judged.verdict.effect.stops else None
 
     def _suffix(self, *, has_calls: bool) -> str:
-        """What the policies want said behind the answer: its sources, where it cites none itself, and disclaimers."""
+        """What is to be said behind the answer: how it came about, its sources, where the policies want them and it
+        cites none itself, and disclaimers."""
         if has_calls or self._plan.json_answer:
             return ""
         obligations = [self._plan.obligations, *(verdict.obligations for verdict in self.verdicts)]
-        parts: list[str] = []
+        parts = [self._plan.caveat] if self._plan.caveat else []
         if self._plan.sources and any(one.cite for one in obligations) and not _CITED.search(self.content):
             parts.append(self._plan.sources)
         parts.extend(dict.fromkeys(text for one in obligations for text in one.disclaimers))

@@ -17,10 +17,12 @@ from gateway.domain.principal import Principal
 from gateway.retrieval.embedding import TokenBound, embedder_identity
 from gateway.retrieval.ranking import Budget, Ranking, fresh_first, joined, selected, varied
 from gateway.retrieval.reranking import Reranker
+from gateway.retrieval.resting import Rest
 from gateway.retrieval.store import DocumentRecord, PassageStore, SearchRequest, SearchResult, text_digest
 
 PUBLIC: Final = "public"  # the group that every principal has
 
+_STORE_FAILURES: Final = frozenset({"store_failed", "store_busy", "embedder_failed"})
 _SPARE: Final = 3  # candidates per wanted passage, for what duplicates and the budget take away
 
 
@@ -31,6 +33,8 @@ class PassageRetriever:
     or name `public`; nothing else can make it visible. The store filters, and each passage is checked again here:
     one that fails is dropped and counted, since it means that the store is wrong. Near-duplicates of better
     passages are left out, then passages are taken best first while they fit into `max_context_chars`.
+
+    A store that fails or times out three times in a row is left alone for five seconds; searches fail at once then.
 
     Never raises but for cancellation. Embedding runs in a worker thread; `timeout_s` bounds the whole call. `today`
     is the day on which passages must be valid; without it, any passage is. An index that was built with one of the
@@ -51,6 +55,7 @@ class PassageRetriever:
         ranking: Ranking = Ranking(),  # noqa: B008 frozen
         reranker: Reranker | None = None,
         must_rerank: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._embedders = [embedder, *others]
@@ -63,12 +68,15 @@ class PassageRetriever:
         self._ranking = ranking
         self._reranker = reranker
         self._must_rerank = must_rerank
+        self._rest = Rest(clock)
 
     async def retrieve(self, principal: Principal, query: str) -> Retrieval:
         started = time.perf_counter_ns()
         groups = principal.groups | {PUBLIC}
         day = self._today().isoformat() if self._today else ""
         status, reason, found = RetrievalStatus.OK, "", _Found()
+        if not self._rest.begin():
+            return self._nothing(principal.tenant, groups, started)
         try:
             async with asyncio.timeout(self._timeout_s):
                 result = await self._search(principal.tenant, groups, query, day)
@@ -79,6 +87,7 @@ class PassageRetriever:
             status, reason = RetrievalStatus.ERROR, error.code
         except Exception as error:  # noqa: BLE001 the contract: whatever fails is a status, with no content in it
             status, reason = RetrievalStatus.ERROR, f"exception:{type(error).__name__}"
+        self._rest.ended(failed=status is RetrievalStatus.TIMEOUT or reason in _STORE_FAILURES)
         return Retrieval(
             status=status,
             passages=tuple(found.passages),
@@ -105,6 +114,15 @@ class PassageRetriever:
         as_found = [passage for passage in found.passages if passage.id in used]  # `passages` may be redacted
         kept = {doc for doc in docs & open_ if not _is_withheld(records[doc], as_found)}
         return Standing.CURRENT if kept == docs else Standing.WITHDRAWN
+
+    def _nothing(self, tenant: str, groups: frozenset[str], started: int) -> Retrieval:
+        return Retrieval(
+            status=RetrievalStatus.ERROR,
+            store=self._store.name,
+            filter=filter_digest(tenant, groups),
+            reason="store_resting",
+            took_us=(time.perf_counter_ns() - started) // 1000,
+        )
 
     async def _chosen_of(self, result: SearchResult, asker: "_Asker", query: str) -> tuple["_Found", str]:
         """What the asker gets of a result, and why it is not ranked as it should be, "" if it is."""

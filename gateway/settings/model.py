@@ -128,7 +128,7 @@ class RetrievalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     timeout_s: Annotated[Seconds, _about("for one search")] = 5.0
     models: Annotated[tuple[str, ...], _about("models that get passages; `*` stands for all")] = ("*",)
     on_failure: Annotated[
-        Literal["refuse", "answer_without"], _about("what happens to a request whose search failed")
+        Literal["refuse", "answer_without"], _about("what happens to a request whose search failed; without, the answer says so itself")
     ] = "refuse"
     fallback_store: Annotated[
         Literal["off", "embedded"], _about("searched while Weaviate fails; ingests of this node keep it equal")

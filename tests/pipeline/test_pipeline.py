@@ -323,6 +323,16 @@ class TestI3FailuresTighten:
         answering = Bench(retriever=FakeRetriever(status=status), on_failure="answer_without")
         reply = await answering.ask()
         assert reply.body["gateway"]["retrieval"] == status.value
+        assert reply.headers["x-gateway-retrieval"] == status.value
+        assert content_of(reply).endswith("could not be searched, so this answer is not based on them.")
+        _, chunks = await Bench(retriever=FakeRetriever(status=status), on_failure="answer_without").stream("Why?")
+        assert streamed_content(chunks) == content_of(reply)
+
+    @pytest.mark.parametrize("status", [RetrievalStatus.OK, RetrievalStatus.OFF])
+    async def test_an_answer_whose_search_worked_or_was_not_wanted_says_nothing_of_it(self, status):
+        reply = await Bench(retriever=FakeRetriever(status=status), on_failure="answer_without").ask()
+        assert "could not be searched" not in content_of(reply)
+        assert "x-gateway-retrieval" not in reply.headers
 
     async def test_a_case_that_cannot_be_stored_releases_no_notice(self):
         bench = Bench(FakePolicy(ESCALATE_QUERY), cases=FakeCases(broken=True))

@@ -197,3 +197,33 @@ def test_filter_digests_tell_filters_apart():
     filters = [("t", {"a"}), ("t", {"a", "b"}), ("t", {"ab"}), ("t2", {"a"}), ("t", set())]
     assert len({filter_digest(tenant, frozenset(groups)) for tenant, groups in filters}) == len(filters)
     assert filter_digest("t", frozenset({"a", "b"})) == filter_digest("t", frozenset({"b", "a"}))
+
+
+async def test_a_store_that_fails_three_times_in_a_row_is_left_alone_and_then_tried_by_one():
+    now, store = [0.0], FakeStore(failure=StoreUnavailable("gone", code="store_failed"))
+    asked = PassageRetriever(store, FakeEmbedder(), top_k=3, max_context_chars=900, timeout_s=5, clock=lambda: now[0])
+    for _ in range(3):
+        assert (await asked.retrieve(principal(), "q")).reason == "store_failed"
+    resting = await asked.retrieve(principal(), "q")
+    assert (resting.status, resting.reason, resting.passages) == (RetrievalStatus.ERROR, "store_resting", ())
+    assert len(store.requests) == 3
+    now[0] = 5.1
+    assert (await asked.retrieve(principal(), "q")).reason == "store_failed"  # the one that tries
+    assert (await asked.retrieve(principal(), "q")).reason == "store_resting"
+    now[0], store.failure = 10.3, None
+    assert (await asked.retrieve(principal(), "q")).status is RetrievalStatus.OK
+    assert (await asked.retrieve(principal(), "q")).status is RetrievalStatus.OK
+
+
+async def test_what_is_wrong_with_one_question_or_one_tenant_is_no_reason_to_rest():
+    store = FakeStore(failure=StoreUnavailable("other", code="embedder_mismatch"))
+    asked = retriever(store)
+    for _ in range(6):
+        assert (await asked.retrieve(principal(), "q")).reason == "embedder_mismatch"
+
+
+async def test_slow_stores_are_left_alone_too():
+    store = FakeStore(passage(1, "public"), delay_s=30)
+    asked = retriever(store, timeout_s=0.02)
+    reasons = [(await asked.retrieve(principal(), "q")).reason for _ in range(4)]
+    assert reasons == ["deadline", "deadline", "deadline", "store_resting"]
