@@ -23,7 +23,6 @@ from gateway.cases import (
     MailCarrier,
     MailList,
     PostgresCaseStore,
-    PostgresClockLock,
     SqliteCaseStore,
     Tier,
     Transitions,
@@ -31,6 +30,7 @@ from gateway.cases import (
     WebhookCarrier,
 )
 from gateway.cases.announce import BLIND_REVIEW, Audience
+from gateway.cases.clock import ClockLock
 from gateway.cases.review import JudgeEdit
 from gateway.cases.watch import QualityWatch
 from gateway.domain.ports import AuditLog
@@ -116,23 +116,26 @@ def start_case_clock(
         attempts=chosen.webhook_attempts,
         clock=clock,
     )
-    lock = (
-        PostgresClockLock(_postgres_url(settings, environ))
-        if chosen.store == "postgres"
-        else FileLock(settings.data_dir / CASES_LOCK)
-    )
     ticking = CaseClock(
         parts.store,
         parts.transitions,
         courier,
         QualityWatch(parts.store, audit, chosen.quality, clock=clock),
         tiers={name: Tier(queue.next, queue.next_sla_s) for name, queue in chosen.queues.items()},
-        lock=lock,
+        lock=_clock_lock(settings, environ),
         tick_s=chosen.tick_s,
         clock=clock,
     )
     ticking.start()
     closing.push_async_callback(ticking.stop)
+
+
+def _clock_lock(settings: Settings, environ: Environ) -> ClockLock:
+    if settings.cases.store != "postgres":
+        return FileLock(settings.data_dir / CASES_LOCK)
+    from gateway.cases.postgres import PostgresClockLock  # with its driver, as in `PostgresCaseStore.open`
+
+    return PostgresClockLock(_postgres_url(settings, environ))
 
 
 def case_store(settings: Settings, environ: Environ) -> CaseStore:

@@ -5,7 +5,6 @@ from gateway.cases.clock import CaseClock, FileLock, Tier
 from gateway.cases.courier import Carrier, Courier
 from gateway.cases.desk import AuditedCaseDesk
 from gateway.cases.mail import MailCarrier, MailList
-from gateway.cases.postgres import PostgresClockLock
 from gateway.cases.review import CaseReview
 from gateway.cases.store import CaseStore, PostgresCaseStore, SqliteCaseStore
 from gateway.cases.transitions import Transitions
@@ -27,7 +26,6 @@ __all__ = [
     "MailCarrier",
     "MailList",
     "PostgresCaseStore",
-    "PostgresClockLock",
     "SqliteCaseStore",
     "Tier",
     "Transitions",

@@ -14,7 +14,6 @@ import msgspec
 from gateway.cases.case import UNDECIDED, Case, CaseContent, CaseState, Operator, Reader, may_open, may_see
 from gateway.cases.database import AlreadyThere, Database, Session, Value, moment
 from gateway.cases.drill import Drill, DrillKind
-from gateway.cases.postgres import PostgresDatabase
 from gateway.cases.rows import COLUMNS, UNDECIDED_SQL, case_of, course_text, row_of
 from gateway.cases.sqlite import SqliteDatabase
 from gateway.cases.terms import content_of
@@ -385,6 +384,8 @@ class PostgresCaseStore(CaseStore):
     @classmethod
     def open(cls, url: Secret, *, key: bytes) -> "PostgresCaseStore":
         """Connect to a server. Raises `GuardUnavailable`."""
+        from gateway.cases.postgres import PostgresDatabase  # its driver takes 16 MB: only for whoever uses it
+
         return cls(PostgresDatabase.open(url), key)
 
 

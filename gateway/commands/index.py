@@ -5,7 +5,7 @@ import getpass
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 import msgspec
@@ -13,16 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from gateway.assembly.reindexing import Built, IndexDesk
 from gateway.commands.evaluate import read_questions
 from gateway.domain.errors import GatewayError
 from gateway.retrieval.chunk import ChunkingParameters, ChunkMethod
 from gateway.retrieval.comparison import DEPTH, KnownItem
 from gateway.settings import Settings
 
+if TYPE_CHECKING:
+    from gateway.assembly.reindexing import Built, IndexDesk
+
 _REFUSED: Final = 1
 
-OpenIndex = Callable[[], AbstractAsyncContextManager[IndexDesk]]
+OpenIndex = Callable[[], "AbstractAsyncContextManager[IndexDesk]"]
 T = TypeVar("T")
 
 
@@ -74,7 +76,7 @@ def build(
     items = _items(questions, tenant) if questions is not None else []
     chunking = _chunking(context.obj["settings"], chunker, cuts) if chunker or any(cuts.values()) else None
 
-    async def run(desk: IndexDesk) -> Built:
+    async def run(desk: "IndexDesk") -> "Built":
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("documents", total=None)
@@ -139,7 +141,7 @@ def prune(context: click.Context, *, everything: bool) -> None:
     click.echo(f"{len(gone)} editions removed" + (f": {', '.join(gone)}" if gone else ""))
 
 
-def _run(context: click.Context, act: Callable[[IndexDesk], Awaitable[T]]) -> T:
+def _run(context: click.Context, act: "Callable[[IndexDesk], Awaitable[T]]") -> T:
     open_index: OpenIndex = context.obj["index"]
 
     async def run() -> T:
@@ -174,7 +176,7 @@ def _chunking(settings: Settings, method: str | None, cuts: dict[str, int | None
         raise click.UsageError(str(error)) from None
 
 
-def _print_built(built: Built) -> None:
+def _print_built(built: "Built") -> None:
     found = built.comparison
     click.echo(f"edition `{built.edition.name}`: {built.documents} documents prepared")
     click.echo(

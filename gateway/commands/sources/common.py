@@ -4,15 +4,17 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from gateway.assembly.sources import SourceDesk
 from gateway.domain.errors import GatewayError
 
+if TYPE_CHECKING:
+    from gateway.assembly.sources import SourceDesk
+
 T = TypeVar("T")
-OpenDesk = Callable[[], AbstractAsyncContextManager[SourceDesk]]
+OpenDesk = Callable[[], "AbstractAsyncContextManager[SourceDesk]"]
 
 _REASON: Final = re.compile(r"\w[\w .:/#-]{1,79}")  # as for cases: it stays readable in the log
 _NAME: Final = re.compile(r"[\w.@:-]{1,200}")
@@ -41,7 +43,7 @@ why = click.option(
 )
 
 
-def at_desk(context: click.Context, work: Callable[[SourceDesk], Awaitable[T]]) -> T:
+def at_desk(context: click.Context, work: "Callable[[SourceDesk], Awaitable[T]]") -> T:
     """Run `work` with the desk of the settings; a `GatewayError` ends the command with one line and exit code 1."""
     open_desk: OpenDesk = context.obj["sources"]
 

@@ -4,14 +4,13 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from gateway.assembly.sources import SourceDesk
 from gateway.commands.sources.common import at_desk, tenant_option, text_or_json, who, why
 from gateway.commands.sources.quarantine import quarantine
 from gateway.commands.sources.trace import trace
@@ -21,6 +20,9 @@ from gateway.identity.key_store import KeyStore
 from gateway.retrieval.sources import visible
 from gateway.retrieval.store import DocumentRecord
 from gateway.settings.folder import IDENTITY_FILE
+
+if TYPE_CHECKING:
+    from gateway.assembly.sources import SourceDesk
 
 
 @click.group("sources")
@@ -47,7 +49,7 @@ def list_sources(
     if user and groups:
         raise click.UsageError("give `--as` or `--group`, not both")
 
-    async def read(desk: SourceDesk) -> list[Any]:
+    async def read(desk: "SourceDesk") -> list[Any]:
         named = await desk.tenant(tenant)
         if deleted:
             with desk.journal() as journal:
@@ -79,7 +81,7 @@ def list_sources(
 def delete(context: click.Context, doc: str, *, tenant: str, by: str, reason: str) -> None:
     """Take document DOC out of the index and keep it out; the audit log has it before it goes."""
 
-    async def work(desk: SourceDesk) -> DocumentRecord:
+    async def work(desk: "SourceDesk") -> DocumentRecord:
         return await desk.delete(await desk.tenant(tenant), doc, by=by, reason=reason)
 
     record = at_desk(context, work)
@@ -98,7 +100,7 @@ def delete(context: click.Context, doc: str, *, tenant: str, by: str, reason: st
 def allow(context: click.Context, doc: str, *, tenant: str, by: str, reason: str) -> None:
     """Let the next ingest take a deleted document in again."""
 
-    async def work(desk: SourceDesk) -> None:
+    async def work(desk: "SourceDesk") -> None:
         await desk.allow(await desk.tenant(tenant), doc, by=by, reason=reason)
 
     at_desk(context, work)

@@ -1,16 +1,19 @@
 """`gateway sources quarantine`: passages that policies keep from everyone."""
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from gateway.assembly.sources import SourceDesk
 from gateway.commands.sources.common import at_desk, tenant_option, text_or_json, who, why
 from gateway.commands.timeline import printable
 from gateway.domain.passage import Passage
 from gateway.retrieval.store import DocumentRecord
+
+if TYPE_CHECKING:
+    from gateway.assembly.sources import SourceDesk
 
 
 @click.group("quarantine")
@@ -25,7 +28,7 @@ def quarantine() -> None:
 def list_withheld(context: click.Context, *, tenant: str, form: str) -> None:
     """List withheld passages with the rules that stop them, without their text."""
 
-    async def read(desk: SourceDesk) -> list[DocumentRecord]:
+    async def read(desk: "SourceDesk") -> list[DocumentRecord]:
         catalogue = await desk.catalogue(await desk.tenant(tenant))
         return [record for _, record in sorted(catalogue.documents.items()) if record.withheld]
 
@@ -53,7 +56,7 @@ def list_withheld(context: click.Context, *, tenant: str, form: str) -> None:
 def show(context: click.Context, passage: str, *, tenant: str, by: str, reason: str) -> None:
     """Show the text of withheld PASSAGE (`DOCUMENT#NUMBER`); the audit log has it before it is shown."""
 
-    async def work(desk: SourceDesk) -> Passage:
+    async def work(desk: "SourceDesk") -> Passage:
         return await desk.open_withheld(await desk.tenant(tenant), passage, by=by, reason=reason)
 
     found = at_desk(context, work)
@@ -70,7 +73,7 @@ def show(context: click.Context, passage: str, *, tenant: str, by: str, reason: 
 def release(context: click.Context, passage: str, *, tenant: str, by: str, reason: str) -> None:
     """Let the groups of the document find PASSAGE (`DOCUMENT#NUMBER`), for as long as its text stays the same."""
 
-    async def work(desk: SourceDesk) -> DocumentRecord:
+    async def work(desk: "SourceDesk") -> DocumentRecord:
         return await desk.release(await desk.tenant(tenant), passage, by=by, reason=reason)
 
     record = at_desk(context, work)

@@ -4,13 +4,12 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from gateway.assembly.sources import SourceDesk
 from gateway.audit.read import AuditReader, Event, Filter
 from gateway.commands.sources.common import at_desk, text_or_json
 from gateway.commands.timeline import printable
@@ -19,6 +18,9 @@ from gateway.domain.event import EventType
 from gateway.retrieval.journal import IngestJournal
 from gateway.retrieval.store import DocumentRecord
 from gateway.settings.folder import AUDIT_FILE
+
+if TYPE_CHECKING:
+    from gateway.assembly.sources import SourceDesk
 
 _ANSWERS: Final = frozenset({EventType.OUTCOME.value, EventType.STREAM_CLOSE.value})
 _COMPLETION: Final = "chatcmpl-"  # what the wire puts before the id of an exchange
@@ -63,7 +65,7 @@ def _of_answer(context: click.Context, log: Path, exchange: str) -> list[dict[st
     tenant = str(members["tenant"])
     shown = [passage for passage in _passages(members) if passage["kept"]]
 
-    async def read(desk: SourceDesk) -> list[dict[str, Any]]:
+    async def read(desk: "SourceDesk") -> list[dict[str, Any]]:
         known = (await desk.catalogue(tenant)).documents
         with desk.journal() as journal:
             return [
