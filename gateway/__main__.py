@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.cases import CaseStore
     from gateway.policy.bundle import Bundle
     from gateway.policy.conversations import ConversationResult
+    from gateway.policy.replay import Recompute
     from gateway.retrieval.editions import ServingStore
     from gateway.retrieval.fallback import FallbackStore
     from gateway.retrieval.ingest import Ingest
@@ -186,6 +187,19 @@ def cli(context: click.Context, *, config: str) -> None:
 
         return of
 
+    def recomputing() -> "Callable[[Bundle, str], AbstractContextManager[Recompute]]":
+        from gateway.assembly.recomputing import opened_recomputing
+        from gateway.commands.audit.people import account
+
+        return lambda bundle, reason: opened_recomputing(
+            context.obj["settings"],
+            context.obj["body_wrappers"],
+            context.obj["embedder"],
+            bundle,
+            by=account(),
+            reason=reason,
+        )
+
     makers: dict[str, Callable[[], Any]] = {
         "announce": announce,
         "open_cases": open_cases,
@@ -205,6 +219,7 @@ def cli(context: click.Context, *, config: str) -> None:
         "parser": parser,
         "on_ingested": on_ingested,
         "versions": versions,
+        "recomputing": recomputing,
     }
     context.obj = _Context(config, makers)
 

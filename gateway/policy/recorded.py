@@ -27,7 +27,8 @@ _MILLIONTH: Final = 1_000_000
 
 class Judgement(Struct, frozen=True, kw_only=True):
     """One verdict as it was recorded. `evidence` is `None` where `missing` says why it cannot be made again;
-    `outcomes` are those of policy rules; `lifts` are rules whose stop a person had lifted here."""
+    `outcomes` are those of policy rules; `lifts` are rules whose stop a person had lifted here. `passage` is
+    the id of the passage that it is about, "" for another text."""
 
     phase: Phase
     policy: str
@@ -35,6 +36,7 @@ class Judgement(Struct, frozen=True, kw_only=True):
     evidence: Evidence | None = None
     missing: str = ""
     lifts: frozenset[str] = frozenset()
+    passage: str = ""
 
     @property
     def effect(self) -> Effect:
@@ -43,7 +45,8 @@ class Judgement(Struct, frozen=True, kw_only=True):
 
 class Recording(Struct, frozen=True, kw_only=True):
     """One exchange: all its verdicts in the order in which they were made. `case` is the case that it opened or
-    resumed, "" for none."""
+    resumed, "" for none. `intent` and `end` are the ids of its events, "" for one that is not there;
+    `query_changed`: the model was asked something else than the caller wrote."""
 
     exchange: str
     tenant: str
@@ -51,6 +54,9 @@ class Recording(Struct, frozen=True, kw_only=True):
     at: dt.datetime
     judgements: tuple[Judgement, ...]
     case: str = ""
+    intent: str = ""
+    end: str = ""
+    query_changed: bool = False
 
 
 def enforced(outcomes: Iterable[RuleOutcome]) -> Effect:
@@ -90,6 +96,9 @@ def _recording(intent: Mapping[str, Any], end: Mapping[str, Any]) -> Recording:
         at=moment(intent),
         judgements=tuple(reader.judgements()),
         case=case,
+        intent=str(intent.get("id", "")),
+        end=str(end.get("id", "")),
+        query_changed=bool((end.get("redacted") or {}).get("query")),
     )
 
 
@@ -113,7 +122,8 @@ class _Reader:
                 "passage.access": frozenset(facts.get("access", ())),
                 "passage.classification": facts.get("classification", ""),
             }
-            yield self._judgement(Phase.PASSAGE, policy, passage, passage.get("seen"), about)
+            judgement = self._judgement(Phase.PASSAGE, policy, passage, passage.get("seen"), about)
+            yield structs.replace(judgement, passage=str(passage.get("id", "")))
         after: dict[str, Any] = {
             "retrieval.status": retrieval.get("status", ""),
             "retrieval.passages": sum(bool(passage.get("kept")) for passage in passages),

@@ -2,7 +2,8 @@
 
 A record is `exact` if every signal, fact and detector version that the candidate's verdict depends on was recorded.
 What was not recorded (who the person was, a detector that nobody ran) is tried in every way that the candidate can
-tell apart: only if that makes no difference is the record exact; otherwise it is not replayable, and counted so.
+tell apart: only if that makes no difference is the record exact. Where a detector makes one and the text itself was
+kept, the detector can be run on it now: the record is `recomputed`. Otherwise it is not replayable, and counted so.
 """
 
 import datetime as dt
@@ -13,12 +14,13 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from gateway.domain.signal import DetectorRun
+from gateway.domain.signal import DetectorRun, Inspection
 from gateway.domain.verdict import Evidence, RuleOutcome
 from gateway.domain.vocabulary import Effect, Phase, RuleMode, RuleStatus, SignalStatus, SignalType, strictest
 from gateway.policy.bundle import Bundle
 from gateway.policy.compiled import CompiledRule
 from gateway.policy.recorded import Judgement, Recording, enforced
+from gateway.policy.signals import detector_of
 
 USER: Final = "principal.user"
 NOBODY: Final = "?"  # a person whom no policy names
@@ -27,6 +29,10 @@ MOST_WAYS: Final = 64  # in which what was not recorded is tried
 _UNRECORDED: Final = "unrecorded"
 _FINE: Final = 1e-9
 _MILLIONTH: Final = 1_000_000
+
+
+Recompute = Callable[[Recording, Judgement, frozenset[str]], Inspection | None]
+"""Runs these detectors on the kept text of a judgement; `None` if it was not kept, or cannot be opened."""
 
 
 class Moved(Struct, frozen=True, order=True):
@@ -38,8 +44,9 @@ class Moved(Struct, frozen=True, order=True):
 
 
 class Replayed(Struct, frozen=True, kw_only=True):
-    """One exchange asked again. `reason` says why it is not replayable, "" for an exact one. `opens`: the candidate
-    lets on what had been stopped, and what would have come after is not known."""
+    """One exchange asked again. `reason` says why it is not replayable, "" for one that is; `recomputed`: detectors
+    were run on kept texts for that. `opens`: the candidate lets on what had been stopped, and what would have come
+    after is not known."""
 
     exchange: str
     tenant: str
@@ -51,24 +58,36 @@ class Replayed(Struct, frozen=True, kw_only=True):
     opens: bool = False
     case: str = ""
     reason: str = ""
+    recomputed: bool = False
 
     @property
     def exact(self) -> bool:
-        return not self.reason
+        return not self.reason and not self.recomputed
 
 
-def replay(candidate: Bundle, recording: Recording, *, versions: Callable[[str], str] | None = None) -> Replayed:
-    """Ask the candidate about one exchange, at the time of that exchange. Pure.
+def replay(
+    candidate: Bundle,
+    recording: Recording,
+    *,
+    versions: Callable[[str], str] | None = None,
+    recompute: Recompute | None = None,
+) -> Replayed:
+    """Ask the candidate about one exchange, at the time of that exchange. Pure but for `recompute`.
 
     `versions` gives the version of a detector as it would serve the candidate, "" for one that is not installed;
-    without it the recorded versions count as current.
+    without it the recorded versions count as current. `recompute` is asked only where the record does not suffice for
+    want of a detector.
     """
     was: list[Effect] = []
     would: list[Effect] = []
     rules: dict[str, list[Effect]] = {}
-    reason, opens = "", False
+    reason, opens, recomputed = "", False, False
     for judgement in recording.judgements:
         found = _again(candidate, judgement, recording.at, versions)
+        if isinstance(found, str) and recompute is not None:
+            completed = _completed(candidate, recording, judgement, versions, recompute)
+            if completed is not None:
+                found, recomputed = _again(candidate, completed, recording.at, versions), True
         if isinstance(found, str):
             reason = reason or found
             break
@@ -96,6 +115,7 @@ def replay(candidate: Bundle, recording: Recording, *, versions: Callable[[str],
         opens=opens,
         case=recording.case,
         reason=reason,
+        recomputed=recomputed and not reason,
     )
 
 
@@ -146,6 +166,32 @@ def _again(
         return f"a score is nearer to the threshold of {near} than the log tells"
     assert first is not None
     return doubt or first
+
+
+def _completed(
+    candidate: Bundle,
+    recording: Recording,
+    judgement: Judgement,
+    versions: Callable[[str], str] | None,
+    recompute: Recompute,
+) -> Judgement | None:
+    """The judgement with what detectors that the record lacks see in the kept text; `None` if they lack none, or the
+    text is not there."""
+    if judgement.evidence is None:
+        return None
+    recorded = _as_recorded(candidate, judgement.evidence, versions)
+    lacking = frozenset(name for name, run in recorded.runs.items() if run.reason == _UNRECORDED)
+    seen = recompute(recording, judgement, lacking) if lacking else None
+    if seen is None:
+        return None
+    values = {
+        provenance: {name: value for name, value in own.items() if detector_of(name) not in lacking}
+        for provenance, own in judgement.evidence.values.items()
+    }
+    for provenance, own in seen.values.items():
+        values[provenance] = {**values.get(provenance, {}), **own}
+    runs = {**judgement.evidence.runs, **{name: run for name, run in seen.runs.items() if name in lacking}}
+    return structs.replace(judgement, evidence=structs.replace(judgement.evidence, values=values, runs=runs))
 
 
 def _as_recorded(candidate: Bundle, evidence: Evidence, versions: Callable[[str], str] | None) -> Evidence:
@@ -225,10 +271,11 @@ def _too_near(candidate: Bundle, evidence: Evidence) -> str:
 
 
 class Summary(Struct, frozen=True, kw_only=True):
-    """A candidate over a log. The matrices count exact exchanges by effect then and now."""
+    """A candidate over a log. The matrices count exact and recomputed exchanges by effect then and now."""
 
     total: int
     exact: int
+    recomputed: int
     not_replayable: Mapping[str, int]  # by reason
     opened: int
     matrix: Mapping[tuple[Effect, Effect], int]
@@ -240,7 +287,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     @property
     def changed(self) -> int:
-        """Exact exchanges whose effect would have been another."""
+        """Exchanges whose effect would have been another."""
         return sum(count for (was, would), count in self.matrix.items() if was is not would)
 
     @property
@@ -249,13 +296,13 @@ class Summary(Struct, frozen=True, kw_only=True):
         return not self.changed and not self.by_rule
 
     def count(self, effect: Effect, *, now: bool) -> int:
-        """Exact exchanges that ended in an effect then, or would now."""
+        """Exchanges that ended in an effect then, or would now."""
         return sum(count for sides, count in self.matrix.items() if sides[int(now)] is effect)
 
 
 def summarise(replayed: Iterable[Replayed], *, samples: int = 5) -> Summary:
     """All exchanges together; `samples` ids are kept of each transition."""
-    total = exact = opened = 0
+    total = exact = recomputed = opened = 0
     reasons: Counter[str] = Counter()
     matrix: Counter[tuple[Effect, Effect]] = Counter()
     by_app: dict[str, Counter[tuple[Effect, Effect]]] = {}
@@ -265,10 +312,11 @@ def summarise(replayed: Iterable[Replayed], *, samples: int = 5) -> Summary:
     for one in replayed:
         total += 1
         first, last = min(first or one.at, one.at), max(last or one.at, one.at)
-        if not one.exact:
+        if one.reason:
             reasons[one.reason] += 1
             continue
-        exact += 1
+        exact += one.exact
+        recomputed += one.recomputed
         opened += one.opens
         sides = (one.was, one.would)
         matrix[sides] += 1
@@ -281,6 +329,7 @@ def summarise(replayed: Iterable[Replayed], *, samples: int = 5) -> Summary:
     return Summary(
         total=total,
         exact=exact,
+        recomputed=recomputed,
         not_replayable=dict(sorted(reasons.items())),
         opened=opened,
         matrix=matrix,

@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from gateway.audit.body_read import REASON
 from gateway.audit.read import Filter
-from gateway.commands.policy.common import WRONG, format_option, print_json, sound
+from gateway.commands.policy.common import WRONG, cannot_run, format_option, print_json, sound
 from gateway.commands.policy.log import bundle_option, events_of, levels_in, log_option
 from gateway.domain.vocabulary import Effect
 from gateway.policy.recorded import recordings
@@ -36,6 +38,10 @@ Matrix = Mapping[tuple[Effect, Effect], int]
 @click.option(
     "--minutes", type=click.FloatRange(min=0), help="Time to decide a case. Default: the median of past cases."
 )
+@click.option(
+    "--bodies", is_flag=True, help="Run detectors on texts kept encrypted, where the record does not suffice."
+)
+@click.option("--reason", default="", help="With --bodies: why the texts are opened; each opening is recorded first.")
 @click.option("--expect-same", is_flag=True, help="Exit with 1 if any verdict would have been another.")
 @format_option
 @click.pass_context
@@ -51,18 +57,26 @@ def replay_command(
     tenant: str,
     samples: int,
     minutes: float | None,
+    bodies: bool,
+    reason: str,
     expect_same: bool,
     form: str,
 ) -> None:
     """Ask the policies in CANDIDATE about the exchanges of an audit log: what would have ended otherwise?
 
-    Only what was recorded is used, and an exchange whose record does not suffice is counted as such.
+    Only what was recorded is used, and an exchange whose record does not suffice is counted as such. With --bodies,
+    detectors that did not run then, or ran in another version, run on the texts that the data folder keeps encrypted.
 
     \b
     Examples: gateway policy replay /tmp/candidate --since 2026-11-01
+              gateway policy replay /tmp/candidate --bodies --reason "CHG-17 new detector"
               gateway policy replay policies --bundle evidence.zip --expect-same
     """
     now = datetime.now(UTC)
+    if bodies and (log is not None or bundle is not None):
+        cannot_run("`--bodies` opens texts of the data folder of the settings: leave `--log` and `--bundle` out")
+    if bodies and not REASON.fullmatch(reason):
+        cannot_run("`--bodies` needs `--reason` with 8 to 120 letters, digits, spaces and `.:/#-`: say why")
     policies = sound(context, candidate, now, form, levels=levels_in(context))
     wanted = Filter(
         types=_EXCHANGES,
@@ -77,8 +91,9 @@ def replay_command(
     current: Mapping[str, str] = versions(policies) if versions is not None else {}
 
     def replayed() -> Iterator[Replayed]:
-        for recording in recordings(exchanges()):
-            yield replay(policies, recording, versions=lambda name: current.get(name, ""))
+        with context.obj["recomputing"](policies, reason) if bodies else nullcontext() as recompute:
+            for recording in recordings(exchanges()):
+                yield replay(policies, recording, versions=lambda name: current.get(name, ""), recompute=recompute)
 
     decided = reviews(event for event in cases() if str(event.get("type", "")).startswith("case."))
     kept: list[Replayed] = []
@@ -110,7 +125,8 @@ class _Report:
         return {
             "exchanges": one.total,
             "exact": one.exact,
-            "not_replayable": {"count": one.total - one.exact, "reasons": dict(one.not_replayable)},
+            "recomputed": one.recomputed,
+            "not_replayable": {"count": one.total - one.exact - one.recomputed, "reasons": dict(one.not_replayable)},
             "changed": one.changed,
             "opened": one.opened,
             "first": one.first.isoformat() if one.first else None,
@@ -139,7 +155,10 @@ class _Report:
         one, precise = self._summary, self._precise
         click.echo(f"candidate {digest}")
         span = f", {one.first:%Y-%m-%d} to {one.last:%Y-%m-%d}" if one.first and one.last else ""
-        click.echo(f"{one.total} exchanges{span}: {one.exact} exact, {one.total - one.exact} not replayable")
+        lost = one.total - one.exact - one.recomputed
+        click.echo(
+            f"{one.total} exchanges{span}: {one.exact} exact, {one.recomputed} recomputed, {lost} not replayable"
+        )
         for reason, count in one.not_replayable.items():
             click.echo(f"  {count} not replayable: {reason}")
         _print_matrix(one.matrix)
