@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from gateway.commands import evaluate_grounding
 from gateway.commands.timeline import printable
 from gateway.demo.setup import CORPUS, QUESTIONS, TENANT
 from gateway.domain.errors import ConfigurationError
@@ -136,6 +137,40 @@ def measure_retrieval(
     for row in rows:
         table.add_row(row.name, str(row.queries), f"{row.ndcg:.3f}", f"{row.recall:.3f}", f"{row.mrr:.3f}")
     Console().print(table)
+
+
+@evaluate.command("groundedness")
+@_questions
+@_data_dir
+@_tenant
+@_format
+@evaluate_grounding.options
+@click.pass_context
+def groundedness(
+    context: click.Context,
+    *,
+    questions: Path | None,
+    data_dir: Path | None,
+    tenant: str,
+    form: str,
+    labelled: Path | None,
+    max_alarms: float,
+) -> None:
+    """Measure how well answers that passages do not support are found.
+
+    Without --labelled the built-in model is asked every question: it quotes, so each of its answers that is called
+    unsupported is a false alarm. Exit codes: 0 good enough, 1 more than --max-alarms of them, 2 a file has faults.
+    """
+    if labelled is not None:
+        evaluate_grounding.show(None, evaluate_grounding.labelled_answers(labelled), form=form)
+        return
+    asked = read_questions(questions)
+    with _searching(context.obj, questions=questions, data_dir=data_dir, tenant=tenant) as (whose, retriever, embedder):
+        given = asyncio.run(ask(asked, retriever, ExtractiveUpstream(_MODEL, embedder), tenant=whose))
+    own = evaluate_grounding.own_answers(asked, given)
+    evaluate_grounding.show(own, [], form=form)
+    if own.flagged.value > max_alarms:
+        context.exit(1)
 
 
 def read_questions(file: Path | None) -> tuple[Question, ...]:

@@ -113,8 +113,13 @@ def read(text: str) -> Claim:
         implied=frozenset(implied),
         negated=negated,
         poles=frozenset(poles),
-        english=total < _TELLING or framed / total >= _ENGLISH,
+        english=total < _TELLING or framed / total >= _ENGLISH or _in_english(words),
     )
+
+
+def _in_english(words: list[Word]) -> bool:
+    """Whether half of the words are in the general vocabulary."""
+    return 2 * sum(word.stem in _ranks() for word in words) >= len(words)
 
 
 def number(token: str) -> str:

@@ -148,3 +148,15 @@ def test_labelled_sets_that_are_not_there_are_left_out(folder):
     result = run(folder, "retrieval", "--labelled", str(folder))
     assert result.exit_code == 0
     assert "scifact" not in result.stdout
+
+
+def test_quoted_answers_are_called_supported(folder):
+    result = run(folder, "groundedness", "--max-alarms", "0", "--format", "json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["own_answers"]["flagged"] == {
+        "hits": 0,
+        "total": 2,
+        "low": 0.0,
+        "high": pytest.approx(0.658, abs=0.001),
+        "value": 0.0,
+    }
