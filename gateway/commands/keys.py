@@ -32,7 +32,7 @@ def keys() -> None:
     "--role",
     "roles",
     multiple=True,
-    type=click.Choice(["reviewer", "auditor", "admin"]),
+    type=click.Choice(["reviewer", "auditor", "monitor", "admin"]),
     help="Role in the gateway's own interfaces. Repeatable.",
 )
 @click.option(

@@ -3,10 +3,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
+from gateway.cases.case import REVIEWER
 from gateway.commands.keys import keys
 from gateway.domain.errors import AuditUnavailable
 from gateway.domain.event import Commitment, EventType
 from gateway.domain.text import Secret
+from gateway.edge.audit import AUDITOR
+from gateway.edge.metrics import ROLES as METRICS_ROLES
 from gateway.identity.authenticator import KeyAuthenticator
 from gateway.identity.key_store import KeyStore
 from gateway.settings import Settings
@@ -40,6 +43,11 @@ class World:
 @pytest.fixture
 def world(tmp_path):
     return World(tmp_path)
+
+
+@pytest.mark.parametrize("role", sorted({REVIEWER, AUDITOR, *METRICS_ROLES}))
+def test_every_role_that_a_route_asks_for_can_be_given(world, role: str):
+    assert world.run("create", *OWNER, "--role", role).exit_code == 0
 
 
 async def test_create_prints_a_key_that_works_and_records_it(world):
