@@ -7,12 +7,14 @@ import signal
 import sqlite3
 from pathlib import Path
 
+import aiohttp
 import pytest
-from load import Seen, keep_asking
+from load import Seen, ask, keep_asking
 from support.declared import check_event
 from support.served import served, verify
 from support.server import ModelServer, completion, model_server, running_gateway
 from support.wire import Caller, wire_settings
+from troubles import full_disk
 
 from gateway.assembly.bodies import wrappers_of
 from gateway.audit.body_store import BodyStore, unseal
@@ -72,6 +74,36 @@ async def test_kill_at_any_moment_leaves_no_event_without_its_text(
         code, found = verify(config)
     assert (code, found.outcome) == (0, Outcome.VERIFIED_UNANCHORED)
     assert named_texts(tmp_path / "data") >= 3 * len(seen.complete) - 12
+
+
+@pytest.mark.slow
+async def test_a_full_disk_stops_everything_and_every_text_that_the_log_names_is_there(
+    make_config, model: ModelServer, tmp_path: Path
+) -> None:
+    with full_disk(tmp_path) as disk:
+        config = make_config(
+            data_dir=disk.data_dir, apps={"desk": {"capture": "encrypted_body"}}, audit={"reserve_bytes": 64 * 1024}
+        )
+        model.answer = lambda body: completion("A sentence that leaks. " * 50)
+        seen = Seen()
+        with served(config) as gateway:
+            key = await asyncio.to_thread(gateway.key, app="desk")
+            async with aiohttp.ClientSession() as session:
+                await ask(session, gateway.url, key, seen, content="before", stream=False)
+                disk.strike(gateway.process.pid)
+                while len(seen.unavailable) < 5:
+                    assert len(seen.statuses) < 3_000, "the disk never filled"
+                    await ask(session, gateway.url, key, seen, content="more", stream=len(seen.statuses) % 2 == 0)
+            assert all(headers["x-should-retry"] == "false" for headers, _ in seen.unavailable)
+            assert "leaks" not in str(seen.unavailable)
+        disk.mend()
+        with served(config) as gateway:
+            async with aiohttp.ClientSession() as session:
+                await ask(session, gateway.url, key, seen, content="after", stream=False)
+            assert seen.statuses[-1] == 200
+        code, found = verify(config)
+        assert (code, found.outcome) == (0, Outcome.VERIFIED_UNANCHORED)
+        assert named_texts(disk.data_dir) >= 3 * len(seen.complete)
 
 
 @pytest.mark.parametrize("stream", [False, True])
