@@ -26,6 +26,7 @@ from gateway.domain.errors import AuditUnavailable, RequestError
 from gateway.domain.event import EventType
 
 _SHOWN: Final = 50
+_LAST_PLACE: Final = 2**63 - 1  # of any log: SQLite knows no larger number
 _NOTHING: Final = Found((), "")
 
 
@@ -67,11 +68,13 @@ class AuditPage(Controller):
     async def event(self, request: ConsoleRequest, seq: FromPath[int]) -> Response[Any]:
         """One event as it was hashed, with its proof."""
         parts, session = parts_of(request), session_of(request)
+        if seq > _LAST_PLACE:
+            raise _no_event()
         wanted = Filter(first=seq, last=seq, tenants=tenants_of(parts, session))
         await record_reading(parts, session, "event", wanted)
         events = await blocking(_events, parts, wanted)
         if not events:
-            raise RequestError("there is no such event", code="event_not_found", status=404)
+            raise _no_event()
         check = await _checked(parts, events)
         return page(
             request,
@@ -168,6 +171,10 @@ async def _integrity(request: ConsoleRequest, verified: Verification | None) -> 
         badges=BADGES,
         bad=Outcome.INVALID,
     )
+
+
+def _no_event() -> RequestError:
+    return RequestError("there is no such event", code="event_not_found", status=404)
 
 
 def _page(parts: Parts, wanted: Asked) -> Found:

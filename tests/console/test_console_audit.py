@@ -154,7 +154,16 @@ class TestExchange:
         assert "the candidate failed (candidate_failed)" in text
 
     @pytest.mark.parametrize(
-        "path", ["/audit/exchanges/other-1", "/audit/exchanges/none", "/audit/events/7", "/audit/events/999"]
+        "path",
+        [
+            "/audit/exchanges/other-1",
+            "/audit/exchanges/none",
+            "/audit/events/7",
+            "/audit/events/999",
+            f"/audit/events/{2**63}",
+            f"/audit/events/-{2**63}",
+            f"/audit/events/{'9' * 4000}",
+        ],
     )
     async def test_what_is_of_another_tenant_is_not_there(self, ada, path: str) -> None:
         answer = await ada.get(path)
