@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway.domain.errors import ConfigurationError
-from gateway.domain.ports import Detector, Embedder
+from gateway.domain.ports import CitationCheck, Detector, Embedder
 from gateway.domain.vocabulary import Phase, Placement, SignalType
 from gateway.enforce.growth import GrowthIndex
 from gateway.policy.bundle import Bundle
@@ -130,6 +130,11 @@ def growth_index(bundle: Bundle, detectors: Sequence[Detector], known: GrowthInd
     )
     index.cut(frozenset[str]().union(*(rule.detectors for rule in bundle.rules if Phase.ANSWER in rule.phases)))
     return index
+
+
+def citation_check(detectors: Sequence[Detector]) -> CitationCheck | None:
+    """What verifies the citations of answers, where a rule asks for that."""
+    return next((one for one in detectors if isinstance(one, CitationDetector)), None)
 
 
 def _guardrails_name(entry: str) -> str:

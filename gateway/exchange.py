@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from gateway.domain.case import Approval
 from gateway.domain.grounds import NO_GROUNDS, Grounds
 from gateway.domain.passage import RETRIEVAL_OFF, Passage, Retrieval
-from gateway.domain.ports import AuditLog, CaseDesk, Inspecting, Policy, Retriever, Upstream
+from gateway.domain.ports import AuditLog, CaseDesk, CitationCheck, Inspecting, Policy, Retriever, Upstream
 from gateway.domain.principal import Principal
 from gateway.domain.signal import NOTHING_INSPECTED, Inspection
 from gateway.domain.verdict import FieldValue, Verdict
@@ -41,6 +41,7 @@ class Rulebook(Struct, frozen=True, kw_only=True):
     policy: Policy
     inspector: Inspecting  # runs the detectors that the policy needs
     growth: GrowthIndex  # of the same detectors
+    citations: CitationCheck | None = None  # where the policy asks for it
     candidate: Candidate | None = None
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from gateway.domain.model import Body
-from gateway.domain.passage import Passage, RetrievalStatus
+from gateway.domain.passage import RetrievalStatus
 from gateway.domain.verdict import Verdict
 from gateway.domain.vocabulary import Effect
 from gateway.enforce.answer import AnswerRelease
@@ -199,7 +199,7 @@ def stream_metadata(exchange: Exchange, release: AnswerRelease) -> Body:
         exchange.effect(release.effect),
         exchange.reasons(*release.verdicts),
         redacted=release.redacted,
-        cited=_cited(exchange.shown, release.released_content),
+        cited=_cited(exchange, release.released_content),
     )
 
 
@@ -210,8 +210,13 @@ def _becomes_error(exchange: Exchange, release: AnswerRelease) -> bool:
     return exchange.app.is_error(exchange.stopped) and release.all_stopped
 
 
-def _cited(passages: Sequence[Passage], answer: str) -> list[Body]:
-    """The passages that the released answer refers to, by the number in its text."""
+def _cited(exchange: Exchange, answer: str) -> list[Body]:
+    """The passages that the released answer refers to, by the number in its text. Each exists, may be seen by the
+    caller and was current when the last sentence left; `support` says whether it bears out what cites it, where a
+    policy asks for that."""
+    found = citations(exchange.shown, answer).cited
+    check = exchange.rulebook.citations
+    support = check.on(exchange.grounds).support(answer) if check and found else {}
     return [
         {
             "number": citation.number,
@@ -222,6 +227,7 @@ def _cited(passages: Sequence[Passage], answer: str) -> list[Body]:
             "section": citation.passage.section,
             "place": citation.passage.place,
             "source": citation.passage.source,
+            **({"support": support[citation.number].value} if citation.number in support else {}),
         }
-        for citation in citations(passages, answer).cited
+        for citation in found
     ]

@@ -7,8 +7,17 @@ from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 
+from msgspec import structs
+
 from gateway.conversing import converse
-from gateway.detectors import build_detectors, growth_index, installed_kinds, installed_signals, unchanged
+from gateway.detectors import (
+    build_detectors,
+    citation_check,
+    growth_index,
+    installed_kinds,
+    installed_signals,
+    unchanged,
+)
 from gateway.domain.errors import ConfigurationError
 from gateway.domain.ports import AuditLog, Detector, Embedder
 from gateway.exchange import Candidate, Rulebook
@@ -90,7 +99,7 @@ class PolicyWorkshop:
         return Prepared(
             reading=reading,
             bundle=bundle,
-            rulebook=Rulebook(policy=bundle, inspector=rulebook.inspector, growth=rulebook.growth, candidate=candidate),
+            rulebook=structs.replace(rulebook, candidate=candidate),
             approved_by=approved_by,
             candidate=candidate.policy.digest if candidate else "",
             candidate_error=error,
@@ -116,7 +125,7 @@ class PolicyWorkshop:
             inspector = _inspector(current.rulebook).with_detectors(detectors)
         same = current is not None and inspector.detectors == before
         growth = growth_index(bundle, detectors, current.rulebook.growth if current and same else None)
-        return Rulebook(policy=bundle, inspector=inspector, growth=growth)
+        return Rulebook(policy=bundle, inspector=inspector, growth=growth, citations=citation_check(detectors))
 
     def _candidate(
         self, edition: Edition | None, rulebook: Rulebook, in_force: Bundle, earlier: Candidate | None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gateway.domain.case import Approval, CaseDraft, CaseReceipt
 from gateway.domain.event import EventDraft, Receipt
-from gateway.domain.grounds import Grounds
+from gateway.domain.grounds import Grounds, Support
 from gateway.domain.model import Body, ModelReply, ModelRequest
 from gateway.domain.passage import Passage, Retrieval, Standing
 from gateway.domain.principal import Principal
@@ -42,6 +42,19 @@ class GroundedDetector(Detector, Protocol):
 
     def on(self, grounds: Grounds) -> Detector:
         """The same detector, with the same name, version and signals, for texts made of these grounds. Cheap."""
+        ...
+
+
+class CitationCheck(Protocol):
+    """Says of the passages that an answer cites whether they bear it out."""
+
+    def on(self, grounds: Grounds) -> "CitationCheck":
+        """The same for answers made of these grounds. Cheap."""
+        ...
+
+    def support(self, answer: str) -> Mapping[int, Support]:
+        """By the number of each passage that the answer cites and that there is: what it says of the sentences that
+        cite it, the worst of them. Milliseconds."""
         ...
 
 

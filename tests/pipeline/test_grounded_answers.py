@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fakes import ALICE, NOW, FakeAudit, FakeCases, FakeEmbeddings, FakeRetriever, FakeUpstream, passage
 
-from gateway.detectors import build_detectors, growth_index, installed_signals
+from gateway.detectors import build_detectors, citation_check, growth_index, installed_signals
 from gateway.domain.event import EventType
 from gateway.exchange import Call, Ports, Rulebook
 from gateway.inspection.inspector import Inspector
@@ -60,7 +60,12 @@ class World:
         self.inspector = Inspector(
             detectors, threads=1, cache_bytes=10_000, cache_key=b"k" * 32, clock_us=lambda: time.monotonic_ns() // 1000
         )
-        rulebook = Rulebook(policy=bundle, inspector=self.inspector, growth=growth_index(bundle, detectors))
+        rulebook = Rulebook(
+            policy=bundle,
+            inspector=self.inspector,
+            growth=growth_index(bundle, detectors),
+            citations=citation_check(detectors),
+        )
         ports = Ports(
             rulebook=lambda: rulebook,
             audit=self.audit,
@@ -84,11 +89,13 @@ class World:
         )
         reply = await self.pipeline.answer(call)
         if reply.stream is None:
+            self.citations = reply.body["gateway"]["citations"]
             return reply.headers["x-gateway-decision"], reply.body["choices"][0]["message"]["content"]
         chunks = [chunk async for chunk in reply.stream.chunks()]
         text = "".join(
             choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"] if "delta" in choice
         )
+        self.citations = chunks[-1]["gateway"]["citations"]
         return chunks[-1]["gateway"]["decision"], text
 
 
@@ -130,6 +137,22 @@ async def test_one_citation_at_the_end_of_a_paragraph_is_enough_for_a_whole_answ
     assert (await World(tmp_path, UNCITED, answer).ask(stream=True))[0] == "allow"
     assert (await World(tmp_path, UNCITED, answer.replace("[1]", "[7]")).ask(stream=True))[0] == "refuse"
     assert (await World(tmp_path, UNCITED, answer.replace(" [1]", "")).ask())[0] == "refuse"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("answer", "support"), [(SUPPORTED, "supported"), (WRONG, "contradicted")])
+async def test_the_metadata_says_whether_a_cited_passage_bears_it_out(tmp_path, stream, answer, support):
+    flags = UNCITED.replace("refuse", "flag").replace("    release: whole\n", "")
+    world = World(tmp_path, flags, answer)
+    await world.ask(stream=stream)
+    (cited,) = world.citations
+    assert (cited["number"], cited["passage"], cited["revision"], cited["support"]) == (1, "d1#0", "r1", support)
+
+
+async def test_no_support_is_claimed_where_no_policy_asks(tmp_path):
+    world = World(tmp_path, FLAG, SUPPORTED)
+    await world.ask()
+    assert "support" not in world.citations[0]
 
 
 async def test_a_detector_that_fails_takes_on_error(tmp_path):
