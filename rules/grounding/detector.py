@@ -5,10 +5,11 @@ citations of what is no passage or does not say it. They miss wrong statements i
 to whom), and arithmetic. A sentence that asks, greets or says that it does not know claims nothing and is not judged;
 one without passages, or in another language than theirs, is `unknown`.
 
-Cost: reading passages 20 microseconds a sentence, once; judging a sentence 100 to 300 microseconds. No model.
+Cost: reading passages 40 microseconds a sentence, once while they are remembered; judging a sentence 0.1 to 0.2 ms. No
+model.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -18,7 +19,7 @@ from gateway.domain.vocabulary import Placement, SignalType
 from rules.grounding.evidence import Evidence, evidence_of
 from rules.grounding.sentences import Sentence, sentences
 from rules.grounding.support import GROUNDING_VERSION, Judgement, judge
-from rules.grounding.words import Claim, read
+from rules.grounding.words import Claim, load, read
 
 UNSUPPORTED: Final = "grounding.unsupported"
 CONTRADICTED: Final = "grounding.contradicted"
@@ -48,6 +49,7 @@ class GroundingDetector:
     }
 
     def __init__(self, grounds: Grounds = NO_GROUNDS) -> None:
+        load()
         self._grounds = grounds
 
     def on(self, grounds: Grounds) -> "GroundingDetector":
@@ -89,6 +91,7 @@ class CitationDetector:
     signals: Mapping[str, SignalType] = {INVALID: SignalType.FLAG, MISSING: SignalType.FLAG}
 
     def __init__(self, grounds: Grounds = NO_GROUNDS) -> None:
+        load()
         self._grounds = grounds
         self._known: dict[frozenset[int], Evidence] = {}
 
@@ -157,8 +160,6 @@ _BADNESS: Final[Mapping[Support, int]] = {
     Support.UNSUPPORTED: 2,
     Support.CONTRADICTED: 3,
 }
-
-GROUNDED: Final[tuple[Callable[[], GroundingDetector | CitationDetector], ...]] = (GroundingDetector, CitationDetector)
 
 
 def _cites(text: str, following: Sequence[Sentence]) -> bool:

@@ -57,7 +57,7 @@ class Measures(Struct, frozen=True):
 
 
 class Evidence:
-    """Passages to look claims up in. Immutable, thread-safe; costs about 20 microseconds a sentence to make."""
+    """Passages to look claims up in. Immutable, thread-safe; costs a few microseconds a sentence to make."""
 
     __slots__ = ("_claims", "_heads", "_holders", "_numbers", "_prefixes", "_question", "_question_numbers", "english")
 
