@@ -1,12 +1,18 @@
 """Opens the passage index: its store with all editions, and the embedders that queries may need."""
 
+import asyncio
+import sqlite3
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Final, Protocol
+
+import structlog
 
 from gateway.assembly.ambient import utc_now
 from gateway.domain.ports import Embedder
+from gateway.domain.sealing import MasterKey, Purpose
+from gateway.retrieval.counting import SearchCounts
 from gateway.retrieval.editions import Edition, ServingStore
 from gateway.retrieval.embedded import EmbeddedStore
 from gateway.retrieval.embedded_shelf import EmbeddedShelf
@@ -19,9 +25,12 @@ from gateway.retrieval.store import PassageStore
 from gateway.retrieval.weaviate_connection import WeaviateAddress
 from gateway.retrieval.weaviate_shelf import WeaviateShelf
 from gateway.settings import Settings, optional_secret
-from gateway.settings.folder import INDEX_DIR
+from gateway.settings.folder import INDEX_DIR, MASTER_KEY_FILE, RETRIEVAL_COUNTS_FILE
 
 BUILTIN: Final = "builtin"
+
+_FLUSH_S: Final = 10.0
+_log: Final = structlog.get_logger(__name__)
 
 
 class NamedModel(Protocol):
@@ -82,7 +91,7 @@ def build_retriever(
     *,
     closing: AsyncExitStack,
 ) -> PassageRetriever:
-    """What finds passages for requests. `embedder` is the packaged one."""
+    """What finds passages for requests. `embedder` is the packaged one. Belongs to the event loop that runs."""
     chosen, ranking = settings.retrieval, settings.retrieval.ranking
     reranker = _reranker(settings, environ)
     if reranker is not None:
@@ -104,7 +113,36 @@ def build_retriever(
         ),
         reranker=reranker,
         must_rerank=chosen.reranker.on_failure == "fail",
+        counts=_counts(settings, closing),
     )
+
+
+def _counts(settings: Settings, closing: AsyncExitStack) -> SearchCounts:
+    """Counts of searches, written now and then and at the end."""
+    data = settings.data_dir
+    key = MasterKey.load_or_create(data / MASTER_KEY_FILE).derive(Purpose.SEARCH_COUNTS)
+    counts = SearchCounts(data / RETRIEVAL_COUNTS_FILE, key=key, today=lambda: utc_now().date())
+
+    async def write() -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            await flush()
+
+    async def flush() -> None:
+        try:
+            await asyncio.to_thread(counts.flush)
+        except (OSError, sqlite3.Error) as error:
+            _log.warning("search_counts_not_written", reason=type(error).__name__)
+
+    async def stop() -> None:
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
+        await flush()
+
+    writing = asyncio.create_task(write())
+    closing.push_async_callback(stop)
+    return counts
 
 
 def _reranker(settings: Settings, environ: Mapping[str, str]) -> Reranker | None:

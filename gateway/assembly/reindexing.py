@@ -8,6 +8,8 @@
 """
 
 import asyncio
+import datetime as dt
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,11 +20,13 @@ from msgspec import Struct, structs
 from gateway.assembly.ambient import stamp, utc_now
 from gateway.assembly.index import BUILTIN, editions_of, embedder_of
 from gateway.assembly.ingest import ingest_into
-from gateway.domain.errors import ConfigurationError
+from gateway.domain.errors import ConfigurationError, StoreUnavailable
 from gateway.domain.event import Commitment, EventDraft, EventType
 from gateway.domain.ports import Embedder
 from gateway.retrieval.chunk import ChunkingParameters
-from gateway.retrieval.comparison import Comparison, KnownItem, compare, sampled_titles
+from gateway.retrieval.comparison import Comparison, KnownItem, compare, sampled_titles, unfound
+from gateway.retrieval.counting import read_window
+from gateway.retrieval.drift import DriftReport, drift
 from gateway.retrieval.editions import BASE, Edition, ServingStore, remove
 from gateway.retrieval.embedding import embedder_identity
 from gateway.retrieval.fallback import FallbackStore
@@ -32,7 +36,7 @@ from gateway.retrieval.reembedding import reembed
 from gateway.retrieval.retriever import PassageRetriever
 from gateway.retrieval.store import Catalogue, DocumentRecord, PassageStore
 from gateway.settings import Settings
-from gateway.settings.folder import INDEX_BUILD_FILE, INDEX_BUILD_LOCK, INGEST_LOCK
+from gateway.settings.folder import INDEX_BUILD_FILE, INDEX_BUILD_LOCK, INGEST_LOCK, RETRIEVAL_COUNTS_FILE
 
 _TIMEOUT_S: Final = 60.0  # for one search of a comparison, on a machine that builds at the same time
 
@@ -190,6 +194,39 @@ class IndexDesk:
                 await self._editions.forget(name)
                 await shelf.drop(name)
             return gone
+
+    async def drift(self, *, days: int, canaries: Sequence[KnownItem], today: dt.date) -> list[DriftReport]:
+        """A report for every tenant: the last `days` against as many before. Each is in the audit before it is
+        returned. Raises `StoreUnavailable` and `AuditUnavailable`."""
+        file = self._settings.data_dir / RETRIEVAL_COUNTS_FILE
+        since = today - dt.timedelta(days=days - 1)
+        reports = []
+        for tenant, catalogue in (await _catalogues(self._store)).items():
+            embedder = catalogue.identity.embedder if catalogue.identity else ""
+            known = [item for item in canaries if item.tenant == tenant]
+            try:
+                now = read_window(file, tenant, since, today, embedder)
+                last = since - dt.timedelta(days=1)
+                before = read_window(file, tenant, since - dt.timedelta(days=days), last, embedder)
+            except sqlite3.Error as error:
+                raise StoreUnavailable(
+                    f"the counts of searches cannot be read: {type(error).__name__}: check `{file.name}` in the data "
+                    "folder, or remove it to begin anew",
+                    code="counts_failed",
+                ) from error
+            report = drift(
+                tenant,
+                catalogue,
+                before=before,
+                now=now,
+                since=since,
+                today=today,
+                canaries=known,
+                missed=await unfound(self._retriever(self._store), known),
+            )
+            await asyncio.to_thread(self._record, report.event())
+            reports.append(report)
+        return reports
 
     def _chosen(self, name: str, before: Edition) -> Embedder:
         if not name:

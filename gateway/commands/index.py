@@ -4,6 +4,7 @@ import asyncio
 import getpass
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -14,9 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gateway.commands.evaluate import read_questions
+from gateway.commands.timeline import printable
 from gateway.domain.errors import GatewayError
 from gateway.retrieval.chunk import ChunkingParameters, ChunkMethod
 from gateway.retrieval.comparison import DEPTH, KnownItem
+from gateway.retrieval.drift import DriftReport
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -141,6 +144,34 @@ def prune(context: click.Context, *, everything: bool) -> None:
     click.echo(f"{len(gone)} editions removed" + (f": {', '.join(gone)}" if gone else ""))
 
 
+@index.command("drift")
+@click.option("--since", "days", type=click.IntRange(1, 365), default=7, show_default=True, help="Days of the window.")
+@click.option("--canaries", type=click.Path(path_type=Path, dir_okay=False), help="Question file to ask.")
+@click.option("--tenant", default="", help="Whose questions they are; needed with --canaries.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def show_drift(context: click.Context, *, days: int, canaries: Path | None, tenant: str, form: str) -> None:
+    """Tell whether the index still fits what is asked: searches of the last days against as many before.
+
+    Shifts of what is asked and of how well it is found (population stability index; above 0.25 is an alarm), searches
+    that find nothing, documents that have expired or wait for their review, and known questions. No text of a caller
+    is kept for it. Each report is in the audit log.
+
+    Exit codes: 0 nothing beyond its bound, 1 an alarm, 2 it cannot be told.
+    """
+    if canaries is not None and not tenant:
+        raise click.UsageError("`--canaries` needs `--tenant`: whose documents are searched")
+    items = _items(canaries, tenant) if canaries is not None else []
+    found = _run(context, lambda desk: desk.drift(days=days, canaries=items, today=datetime.now(UTC).date()))
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        for report in found:
+            _print_drift(report)
+    if any(report.alarms for report in found):
+        context.exit(_REFUSED)
+
+
 def _run(context: click.Context, act: "Callable[[IndexDesk], Awaitable[T]]") -> T:
     open_index: OpenIndex = context.obj["index"]
 
@@ -187,3 +218,19 @@ def _print_built(built: "Built") -> None:
         click.echo("it serves from now on; `gateway index rollback` goes back")
     else:
         click.echo("it finds less, so the index before goes on serving; `--force` switches all the same")
+
+
+def _print_drift(report: DriftReport) -> None:
+    def told(shift: float | None) -> str:
+        return "too few searches to tell" if shift is None else f"{shift:.3f}"
+
+    lines = (
+        f"{report.tenant}: " + (", ".join(report.alarms) if report.alarms else "nothing beyond its bound"),
+        f"  searches since {report.since}: {report.searches}, {report.searches_before} before; {report.failed} failed",
+        f"  shift of questions: {told(report.query_shift)}; of best scores: {told(report.score_shift)}",
+        f"  nothing found: {report.empty:.1%}, {report.empty_before:.1%} before",
+        f"  documents expired: {len(report.expired)}; reviews overdue: {len(report.review_due)}",
+        f"  known questions: {report.canaries}, {len(report.missed)} missed",
+    )
+    for line in lines:
+        click.echo(printable(line).plain)

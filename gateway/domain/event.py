@@ -57,7 +57,6 @@ class EventType(StrEnum):
     PASSAGE_RELEASED = "passage.released"  # a human lets a passage be found that policies stopped
     INDEX_SWITCHED = "index.switched"  # another edition of the index serves; written before the switch
     INDEX_DRIFT = "index.drift"  # a drift report of a tenant's index
-    INDEX_TASK = "index.task"  # a task of `retrieval.schedules` ran
     ACCESS_MISMATCH = "security.access_mismatch"
     BODY_READ = "body.read"  # someone opened sealed content; the body names who, what and why
     ERASURE = "erasure"  # what a person left in the trail was destroyed; written before and after

@@ -35,6 +35,7 @@ class Purpose(StrEnum):
     INSPECTION_CACHE = "inspection-cache"
     HASH_REDACTION = "hash-redaction"
     TEXT_TAG = "text-tag"
+    SEARCH_COUNTS = "search-counts"
 
 
 class UnsealError(GatewayError):

@@ -70,6 +70,12 @@ async def compare(before: Retriever, after: Retriever, items: Sequence[KnownItem
     )
 
 
+async def unfound(retriever: Retriever, items: Sequence[KnownItem]) -> list[KnownItem]:
+    """Those of the questions for which none of the documents is among the first."""
+    rankings = [await _ranking(retriever, item) for item in items]
+    return [item for item, found in zip(items, rankings, strict=True) if item.documents.isdisjoint(found or [])]
+
+
 async def _ranking(retriever: Retriever, item: KnownItem) -> list[str] | None:
     """The first documents, best first; `None` if the search failed."""
     principal = Principal(tenant=item.tenant, app="index", user="index", groups=item.groups, auth="key", ref="index")

@@ -14,6 +14,7 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.passage import Passage, Retrieval, RetrievalStatus, Standing
 from gateway.domain.ports import Embedder
 from gateway.domain.principal import Principal
+from gateway.retrieval.counting import SearchCounts
 from gateway.retrieval.embedding import TokenBound, embedder_identity
 from gateway.retrieval.ranking import Budget, Ranking, fresh_first, joined, selected, varied
 from gateway.retrieval.reranking import Reranker
@@ -56,6 +57,7 @@ class PassageRetriever:
         reranker: Reranker | None = None,
         must_rerank: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        counts: SearchCounts | None = None,
     ) -> None:
         self._store = store
         self._embedders = [embedder, *others]
@@ -69,17 +71,18 @@ class PassageRetriever:
         self._reranker = reranker
         self._must_rerank = must_rerank
         self._rest = Rest(clock)
+        self._counts = counts
 
     async def retrieve(self, principal: Principal, query: str) -> Retrieval:
         started = time.perf_counter_ns()
         groups = principal.groups | {PUBLIC}
         day = self._today().isoformat() if self._today else ""
-        status, reason, found = RetrievalStatus.OK, "", _Found()
+        status, reason, found, asked = RetrievalStatus.OK, "", _Found(), None
         if not self._rest.begin():
             return self._nothing(principal.tenant, groups, started)
         try:
             async with asyncio.timeout(self._timeout_s):
-                result = await self._search(principal.tenant, groups, query, day)
+                asked, result = await self._search(principal.tenant, groups, query, day)
                 found, reason = await self._chosen_of(result, _Asker(principal.tenant, groups, day), query)
         except TimeoutError:
             status, reason = RetrievalStatus.TIMEOUT, "deadline"
@@ -87,6 +90,10 @@ class PassageRetriever:
             status, reason = RetrievalStatus.ERROR, error.code
         except Exception as error:  # noqa: BLE001 the contract: whatever fails is a status, with no content in it
             status, reason = RetrievalStatus.ERROR, f"exception:{type(error).__name__}"
+        if self._counts is not None:
+            best = max((passage.score for passage in found.passages), default=None)
+            named, vector = (asked.embedder, asked.vector) if asked is not None else ("", None)
+            self._counts.note(principal.tenant, named, vector, status, best)
         self._rest.ended(failed=status is RetrievalStatus.TIMEOUT or reason in _STORE_FAILURES)
         return Retrieval(
             status=status,
@@ -152,7 +159,9 @@ class PassageRetriever:
             chosen = joined(chosen, around, budget)
         return _Found(chosen, result.store, result.index_rev, dropped), reason
 
-    async def _search(self, tenant: str, groups: frozenset[str], query: str, day: str) -> SearchResult:
+    async def _search(
+        self, tenant: str, groups: frozenset[str], query: str, day: str
+    ) -> tuple[SearchRequest, SearchResult]:
         """With the embedder that the tenant's index took last time; after a switch to an index of another one, with
         that. The store refuses the wrong one before it searches."""
         first = self._chosen.get(tenant, self._embedders[0])
@@ -176,7 +185,7 @@ class PassageRetriever:
                 failure = failure or error
                 continue
             self._chosen[tenant] = embedder
-            return result
+            return request, result
         assert failure is not None  # there is one embedder at least
         raise failure
 

@@ -128,7 +128,8 @@ class RetrievalSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     timeout_s: Annotated[Seconds, _about("for one search")] = 5.0
     models: Annotated[tuple[str, ...], _about("models that get passages; `*` stands for all")] = ("*",)
     on_failure: Annotated[
-        Literal["refuse", "answer_without"], _about("what happens to a request whose search failed; without, the answer says so itself")
+        Literal["refuse", "answer_without"],
+        _about("what happens to a request whose search failed; without, the answer says so itself"),
     ] = "refuse"
     fallback_store: Annotated[
         Literal["off", "embedded"], _about("searched while Weaviate fails; ingests of this node keep it equal")
@@ -158,6 +159,11 @@ class InspectionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
     second_name_model: Annotated[
         bool, _about("whether a second model looks for names too: finds far more, costs about twice the time")
     ] = True
+    known_names: Annotated[
+        tuple[Annotated[str, Meta(min_length=2, max_length=80, pattern=r"\w")], ...],
+        Meta(max_length=1_000),
+        _about("names of products, brands and systems, which name models take for people; whole words, in any case"),
+    ] = ()
     link_hosts: Annotated[
         tuple[str, ...],
         _about("hosts that links and images in answers may lead to whatever they carry; with subdomains"),

@@ -1,6 +1,7 @@
 """Another edition beside the serving one: built, compared, switched to, rolled back; searched all the while."""
 
 import asyncio
+import datetime as dt
 
 import pytest
 from retrieval.corpora import FakeEmbedder, write
@@ -278,3 +279,19 @@ async def test_a_damaged_pointer_is_a_failure_and_no_other_index(place, content)
     (place.settings.data_dir / INDEX_DIR / "editions" / "serving.json").write_bytes(content)
     with pytest.raises(StoreUnavailable, match="editions of the passage index"):
         await place.store().catalogue("acme")
+
+
+async def test_a_drift_report_asks_its_canaries_and_is_in_the_audit(place):
+    items = [
+        KnownItem(tenant="acme", ask="loan rates", groups=frozenset(["staff"]), documents=frozenset([doc]))
+        for doc in ("loan.md", "gone.md")
+    ]
+    [report] = await place.desk().drift(days=7, canaries=items, today=dt.date(2026, 11, 24))
+    assert (report.tenant, report.canaries, report.missed) == ("acme", 2, ("loan rates",))
+    assert place.events[-1].type is EventType.INDEX_DRIFT
+
+
+async def test_damaged_counts_are_told_with_the_remedy(place):
+    (place.settings.data_dir / "retrieval-counts.db").write_bytes(b"no database at all, only text" * 50)
+    with pytest.raises(StoreUnavailable, match="remove it to begin anew"):
+        await place.desk().drift(days=7, canaries=[], today=dt.date(2026, 11, 24))

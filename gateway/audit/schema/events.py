@@ -55,7 +55,6 @@ EVENTS: Final[Mapping[EventType, Shapes]] = {
     EventType.PASSAGE_RELEASED: (operations.PassageReleased,),
     EventType.INDEX_SWITCHED: (index.IndexSwitched,),
     EventType.INDEX_DRIFT: (index.IndexDrifted,),
-    EventType.INDEX_TASK: (index.IndexTaskRan,),
     EventType.ACCESS_MISMATCH: (exchanges.AccessMismatch,),
     EventType.AUDIT_READ: (operations.AuditRead,),
     EventType.EXPORT: (operations.Exported,),

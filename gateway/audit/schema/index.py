@@ -1,4 +1,4 @@
-"""Events of keeping the passage index: switches of editions, drift, and tasks that run by the clock."""
+"""Events of keeping the passage index: switches of editions, and drift."""
 
 from typing import Annotated
 
@@ -34,12 +34,3 @@ class IndexDrifted(Envelope, frozen=True, kw_only=True):
     overdue: Annotated[Count, about("documents whose review is overdue or whose validity has ended")]
     canaries: Annotated[Count, about("questions with a known document that were asked")]
     canaries_missed: Annotated[Count, about("how many of them did not find it")]
-
-
-class IndexTaskRan(Envelope, frozen=True, kw_only=True):
-    """A task of `retrieval.schedules` ran."""
-
-    task: Annotated[str, about("`ingest`, `drift` or `build`")]
-    schedule: Annotated[str, about("its cron expression")]
-    exit: Annotated[int, about("exit code of the command; -1 if it was stopped for taking too long")]
-    took_ms: Annotated[Count, about("milliseconds")]
