@@ -7,10 +7,11 @@ from litestar import Controller, Response, get, post
 
 from gateway.console.caller import Caller, caller_of, model_names, principal_as
 from gateway.console.page import TRY_IT, page, sentence
-from gateway.console.parts import ConsoleRequest, parts_of, session_of
+from gateway.console.parts import ConsoleRequest, Parts, parts_of, session_of
 from gateway.console.tryit_run import Trial, run_trial
 from gateway.console.tryit_view import TrialView, view_trial
 from gateway.domain.errors import RequestError
+from gateway.exchange import Rulebook
 
 _HERE: Final = "/try"
 _MOST_CHARS: Final = 20_000
@@ -35,9 +36,9 @@ class TryItPage(Controller):
         text = str(form.get("text", "")).replace("\r\n", "\n")  # browsers send line ends so
         caller = caller_of(form, parts, session)
         bench, by_candidate = parts.workbench, form.get("policy") == "candidate"
-        rulebook = await bench.candidate() if by_candidate else bench.prepared().rulebook
+        rulebook = await _candidate(parts) if by_candidate else bench.prepared().rulebook
         if rulebook is None:
-            return await _page(request, caller, form, told="There is no candidate any more.", status=409)
+            return await _page(request, caller, form, told="There is no candidate to try.", status=409)
         if not text.strip() or len(text) > _MOST_CHARS:
             told = f"Write a question of at most {_MOST_CHARS} characters."
             return await _page(request, caller, form, told=told, status=400)
@@ -75,5 +76,11 @@ async def _page(
         view=view,
         apps=sorted(parts.settings.apps),
         models=model_names(parts),
-        candidate=await parts.workbench.candidate(),
+        candidate=await _candidate(parts),
     )
+
+
+async def _candidate(parts: Parts) -> Rulebook | None:
+    """What may be tried in place of the policies in force. Where people must sign policies there is nothing: a trial
+    enforces, and what only its author has read would decide which passages and personal data leave."""
+    return None if parts.settings.policy.require_signatures else await parts.workbench.candidate()

@@ -1,14 +1,18 @@
 """The playground: the real pipeline over watched ports, marked in the audit, without a case unless one is asked for."""
 
 import pytest
+from msgspec import structs
 from support.fakes import FakeUpstream, passage
 
 from gateway.audit.search_tally import tallies_of
+from gateway.console.app import ConsoleApp
+from gateway.console.assets import load_assets
 from gateway.console.tryit_run import Trial, run_trial
 from gateway.domain.errors import UpstreamError
 from gateway.domain.event import PLAYGROUND, EventType
 from gateway.domain.principal import Principal
 from gateway.settings import AppSettings, CaptureLevel, Settings
+from gateway.settings.policy import PolicySettings, SignatureSettings
 
 CARD = "4111 1111 1111 1111"
 
@@ -134,6 +138,18 @@ async def test_the_candidate_decides_where_it_is_chosen(stage) -> None:
     page = (await author.post("/try", form("forbidden-word", policy="candidate"))).text
     assert "candidate policies" in page
     assert 'Ended with <span class="chip effect-refuse">refuse</span>' in page
+
+
+async def test_a_candidate_that_nobody_signed_enforces_nothing_where_signatures_are_needed(stage) -> None:
+    stage.bench.candidate = stage.bench.rulebook(stage.parts.policy())
+    signed = PolicySettings(require_signatures=SignatureSettings(keys=("ann=ann.pem",)))
+    parts = structs.replace(stage.parts, settings=structs.replace(stage.parts.settings, policy=signed))
+    stage.app = ConsoleApp(parts, load_assets())
+    author = await stage.signed_in("ann", "author")
+    answer = await author.post("/try", form("forbidden-word", policy="candidate"))
+    assert (answer.status_code, stage.bench.audit.drafts) == (409, [])
+    assert "There is no candidate to try." in answer.text
+    assert 'value="candidate"' not in (await author.get("/try")).text
 
 
 async def test_what_model_and_passages_say_stays_text(stage) -> None:
