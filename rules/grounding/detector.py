@@ -119,7 +119,7 @@ class CitationDetector:
         findings: list[Finding] = []
         shown = range(1, len(self._grounds.passages) + 1)
         read_all = list(sentences(text))
-        for place, sentence in enumerate(read_all):
+        for sentence, covered in zip(read_all, _covered(text, read_all), strict=True):
             findings += [
                 Finding(start=start, end=end, kind=INVALID, detector=self.name, evidence="no_such_passage")
                 for number, start, end in sentence.cited
@@ -134,7 +134,7 @@ class CitationDetector:
                 if judged.support in {Support.UNSUPPORTED, Support.CONTRADICTED}:
                     places = {(start, end) for number, start, end in sentence.cited if number in known}
                     findings += [_finding(INVALID, start, end, self.name, judged) for start, end in sorted(places)]
-            elif shown and not _cites(text, read_all[place:]):
+            elif shown and not covered:
                 found = Judgement(Support.UNKNOWN, why="no_marker")
                 findings.append(_finding(MISSING, sentence.start, sentence.end, self.name, found))
         if not findings:
@@ -162,14 +162,13 @@ _BADNESS: Final[Mapping[Support, int]] = {
 }
 
 
-def _cites(text: str, following: Sequence[Sentence]) -> bool:
-    """Whether the first of the sentences or one that follows in the same paragraph cites anything."""
-    for sentence in following:
-        if sentence.cited:
-            return True
-        if "\n" in text[sentence.start : sentence.end]:
-            return False
-    return False
+def _covered(text: str, read_all: Sequence[Sentence]) -> list[bool]:
+    """For each sentence whether it or one that follows in the same paragraph cites anything."""
+    found: list[bool] = []
+    for sentence in reversed(read_all):
+        ends = "\n" in text[sentence.start : sentence.end]
+        found.append(bool(sentence.cited) or (bool(found) and not ends and found[-1]))
+    return found[::-1]
 
 
 def _claims(text: str) -> list[tuple[Sentence, Claim]]:

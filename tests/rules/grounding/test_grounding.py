@@ -1,5 +1,7 @@
 """Answers against the passages that they were made of: what is supported, what is not, and what cannot be known."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,6 +126,30 @@ def test_findings_cover_their_sentences_with_the_citation():
 def test_passages_that_are_far_longer_than_an_answer_take_little_time():
     detector = GroundingDetector(grounds(*[f"{FEES} {i}" * 40 for i in range(8)]))
     assert len(detector.scan([FEES * 20])) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "." * 60_000 + "a",
+        ".)" * 30_000 + "a",
+        "a. " * 20_000,
+        "[1" * 30_000,
+        "[1]" * 20_000,
+        " " * 60_000 + "a.",
+        "text " * 12_000,
+        "\n" * 60_000,
+        "I" * 60_000,
+        "。" * 20_000,
+    ],
+    ids=lambda text: f"{text[:4]!r}",
+)
+def test_hostile_texts_take_time_in_proportion(text):
+    about = grounds(FEES, BRANCH)
+    started = time.perf_counter()
+    for detector in (GroundingDetector(about), CitationDetector(about)):
+        detector.scan([text])
+    assert time.perf_counter() - started < 10
 
 
 # Citations
