@@ -18,10 +18,12 @@ import click
 
 from gateway.assembly.index import open_store
 from gateway.assembly.node import record_event
+from gateway.audit.note import KeyType
 from gateway.commands.demo_console import ask_for_people, create_accounts
 from gateway.commands.demo_console import instructions as console_instructions
 from gateway.commands.serve import run
-from gateway.demo.setup import CORPUS, ROLES, TENANT, create_keys, examples, write_settings
+from gateway.commands.signer import key_or_new
+from gateway.demo.setup import CORPUS, LOG_NAME, ROLES, TENANT, create_keys, examples, write_settings
 from gateway.domain.event import EventDraft
 from gateway.identity.key_store import KeyStore
 from gateway.retrieval.embedding import MiniLmEmbedder
@@ -29,6 +31,7 @@ from gateway.retrieval.ingest import Ingest
 from gateway.settings import Settings, load_settings
 from gateway.settings.folder import IDENTITY_FILE
 
+_SIGNER_KEY: Final = "signer.key"
 _POLL_S: Final = 0.2
 _READY_S: Final = 120.0
 
@@ -57,7 +60,11 @@ def demo(*, folder: Path, policies: tuple[Path, ...], port: int, prepare_only: b
 
     Needs no account, no key, no server and no download. What it made stays in FOLDER and can be used again.
     """
-    file = write_settings(folder, policies=policies, port=port)
+    trusted = ""
+    if with_signer:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        trusted = str(key_or_new(folder / _SIGNER_KEY, LOG_NAME, KeyType.NOTE).verifier)
+    file = write_settings(folder, policies=policies, port=port, checkpoint_key=trusted)
     settings = load_settings(file, {})
     click.echo(f"indexing {CORPUS.name} into {folder} …", err=True)
     asyncio.run(_ingest(settings))
@@ -81,7 +88,7 @@ def demo(*, folder: Path, policies: tuple[Path, ...], port: int, prepare_only: b
 def _signer(config: Path, folder: Path) -> Iterator[None]:
     """A signer while the gateway runs. Good for a demo alone: elsewhere it is another user's process."""
     command = [sys.executable, "-m", "gateway", "--config", str(config), "signer"]
-    child = subprocess.Popen([*command, "--key", str(folder / "signer.key"), "--create-key"])  # noqa: S603 our own program
+    child = subprocess.Popen([*command, "--key", str(folder / _SIGNER_KEY)])  # noqa: S603 our own program
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from gateway.identity.key_store import KeyStore
 from gateway.strict_yaml import load
 
 TENANT: Final = "larkfield"
+LOG_NAME: Final = "gateway/demo/node-1"
 CORPUS: Final = Path(__file__).parent / "corpus"
 QUESTIONS: Final = Path(__file__).parent / "questions.yaml"
 _LABEL: Final = "demo"
@@ -24,7 +25,8 @@ data_dir: {data}
 policies: {policies}
 server: {{port: {port}}}
 console: {{enabled: true}}
-audit: {{log_name: gateway/demo/node-1}}
+inspection: {{known_names: [Larkfield, Kestrel, Larkfield Online, Larkfield Mobile]}}
+audit: {{log_name: {log_name}, checkpoint_key: {checkpoint_key}}}
 """
 
 
@@ -62,12 +64,18 @@ class _Questions(Struct, frozen=True, kw_only=True, rename={"to_try": "try"}):
     to_try: list[_Try]
 
 
-def write_settings(folder: Path, *, policies: Sequence[Path], port: int) -> Path:
+def write_settings(folder: Path, *, policies: Sequence[Path], port: int, checkpoint_key: str = "") -> Path:
     """Write the settings file of the demo and return its path."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / "gateway.yaml"
-    quoted = (json.dumps(str(folder)), json.dumps([str(path) for path in policies]))
-    file.write_text(_SETTINGS.format(data=quoted[0], policies=quoted[1], port=port), "utf-8")
+    text = _SETTINGS.format(
+        data=json.dumps(str(folder)),
+        policies=json.dumps([str(path) for path in policies]),
+        port=port,
+        log_name=LOG_NAME,
+        checkpoint_key=json.dumps(checkpoint_key),
+    )
+    file.write_text(text, "utf-8")
     return file
 
 
