@@ -169,8 +169,8 @@ class Generation:
         return [row - 1 for (row,) in found]
 
     def _selective(self, connection: sqlite3.Connection, terms: Sequence[str]) -> list[str]:
-        """The rarest terms whose passages together stay within `_POSTINGS`, at least one. In an index no larger
-        than that, all terms."""
+        """The rarest terms whose passages together stay within `_POSTINGS`; none if each is in more than that, and so
+        tells little that the vectors do not. In an index no larger than that, all terms."""
         if self.passages <= _POSTINGS:
             return list(terms)
         counted = []
@@ -185,7 +185,7 @@ class Generation:
         total = 0
         for count, term in sorted(counted):
             total += count
-            if chosen and total > _POSTINGS:
+            if total > _POSTINGS:
                 break
             chosen.append(term)
         return chosen
