@@ -88,7 +88,8 @@ class Evidence:
 
     def measure(self, claim: Claim) -> Measures:
         """Linear in the occurrences of the claim's words."""
-        words = [word for word in claim.words if word.stem in self._holders or word.stem not in self._question]
+        distinct = {word.stem: word for word in claim.words}.values()
+        words = [word for word in distinct if word.stem in self._holders or word.stem not in self._question]
         numbers = claim.numbers - self._question_numbers
         absent = len(numbers - self._numbers)
         total = sum(word.weight for word in words)
@@ -124,16 +125,13 @@ class Evidence:
                 return _NEARLY * word.weight
         return 0.0
 
-    def _pairs(self, words: Iterable[Word], held: Sequence[float], best: float) -> float:
+    def _pairs(self, words: Sequence[Word], held: Sequence[float], best: float) -> float:
         """The most weight that two neighbouring sentences hold together."""
-        weights: dict[str, float] = {}
-        for word in words:
-            weights[word.stem] = weights.get(word.stem, 0.0) + word.weight
         for place in range(len(self._claims) - 1):
             if held[place] + held[place + 1] > best:
                 one, other = self._claims[place], self._claims[place + 1]
                 stems = one.stems | other.stems | self._heads[place]
-                best = max(best, sum(weight for stem, weight in weights.items() if stem in stems))
+                best = max(best, sum(word.weight for word in words if word.stem in stems))
         return best
 
     def _turns(self, claim: Claim, place: int) -> bool:
