@@ -18,7 +18,6 @@ from gateway.audit.text_tag import TextTags
 from gateway.domain.event import Commitment, EventDraft, EventType
 
 VERSION: Final = 1
-_PLACE_KEYS: Final = ("prev", "seq", "ts")
 ENVELOPE: Final = frozenset(
     {"v", "log", "seq", "id", "type", "ts", "boot", "request", "tenant", "app", "principal", "prev"}
 )

@@ -131,10 +131,6 @@ class CaseStore:
         """The latest case of this request, whatever became of it."""
         return await self._database.read(lambda session: _one(session, "fingerprint = ?", fingerprint))
 
-    async def find_by_binding(self, binding: str) -> Case | None:
-        """The latest case that was opened for exactly this."""
-        return await self._database.read(lambda session: _one(session, "binding = ?", binding))
-
     async def count_by_state(self) -> dict[CaseState, int]:
         """How many cases of all tenants are in each state, for whoever runs the node; states without any are left
         out."""

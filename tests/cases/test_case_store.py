@@ -78,7 +78,6 @@ async def test_a_file_holds_no_text_and_is_its_owners_alone(tmp_path: Path, draf
 async def test_the_same_request_finds_its_undecided_case(store, kept, draft, case) -> None:
     await store.add(case, draft())
     assert await store.find_undecided(case.fingerprint) == case
-    assert await store.find_by_binding(case.binding) == case
     again = await store.add(new_case("case_2", draft(exchange="ex-2"), KEY), draft(exchange="ex-2"))
     assert (again.case.id, again.existing) == ("case_1", True)
     kept.run("UPDATE cases SET state = 'refused'")
@@ -227,7 +226,7 @@ async def test_who_sees_and_opens_a_case(store, draft, case, person, who, sees: 
 async def test_unknown_and_forbidden_cases_look_alike(store, person) -> None:
     assert await store.get("case_9", OPERATOR) is None
     assert await store.content("case_9", OPERATOR) is None
-    assert await store.find_by_binding("b:0") is None
+    assert await store.find_latest("f:0") is None
 
 
 async def test_cases_are_listed_by_due_time_and_filtered(store, draft, person) -> None:

@@ -133,8 +133,8 @@ def test_limits():
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_read_without_an_error(text):
-    parse_html(text)
+def test_any_text_is_read_without_an_error_and_leaves_no_empty_block(text):
+    assert all(block.strip() for block in blocks(text))
 
 
 @given(st.lists(st.sampled_from(["<p>", "</p>", "<table>", "<tr>", "<td>", "<ul>", "<li>", "<h1>", "word ", "</ul>"])))
