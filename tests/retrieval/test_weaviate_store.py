@@ -121,8 +121,10 @@ class TestWeaviateStore(PassageStoreContract):
         await store.close()
 
     async def test_starting_twice_creates_the_collections_once(self, make_store):
-        await (await make_store()).start()
-        await (await make_store()).start()
+        first, again = await make_store(), await make_store()
+        await first.start()
+        await again.start()
+        assert await again.tenants() == await first.tenants()
 
 
 class TestWeaviateShelf(ShelfContract):
