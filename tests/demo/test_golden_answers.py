@@ -15,6 +15,7 @@ import pytest
 from support.server import RunningGateway, running_gateway
 
 from gateway.commands.evaluate import ask, read_questions
+from gateway.commands.evaluate_grounding import own_answers
 from gateway.demo.setup import CORPUS, QUESTIONS, TENANT
 from gateway.evaluation.answers import AnswerReport, QuestionFile, holds, report, score
 from gateway.retrieval.embedded import EmbeddedStore
@@ -160,3 +161,18 @@ def test_what_is_closed_to_the_asker_is_not_told(gateway, groups):
     assert hidden
     leaked = [question.id for question in hidden if holds(send(gateway, mine, question.ask)[1], question.withheld)]
     assert leaked == []
+
+
+def test_answers_that_quote_are_called_supported(folder, embedder):
+    questions = read_questions(None)
+
+    async def run():
+        store = EmbeddedStore(folder / "index", embedder=f"{embedder.name}@{embedder.version}")
+        retriever = PassageRetriever(store, embedder, top_k=5, max_context_chars=12_000, timeout_s=60)
+        try:
+            return await ask(questions, retriever, ExtractiveUpstream("extractive", embedder), tenant=TENANT)
+        finally:
+            await store.close()
+
+    own = own_answers(questions, asyncio.run(run()))
+    assert own.flagged.hits <= 1, own.alarms
