@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.console.caller import Caller
-from gateway.console.shown_text import ShownText, shown_text
+from gateway.console.shown_text import ShownText, narrow_findings, shown_text
 from gateway.domain.segment import Segment
 from gateway.domain.signal import DetectorRun
 from gateway.domain.text import outline
@@ -39,12 +39,13 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 
 class ExplainedSample(Struct, frozen=True, kw_only=True):
-    """`text` has the places that detectors found marked. `rules` are those that did something, matched or failed;
-    `others` apply and did not match; `elsewhere` do not apply to this caller."""
+    """`text` has the places that detectors found marked; `about` are kinds of longer stretches. `rules` are those that
+    did something, matched or failed; `others` apply and did not match; `elsewhere` do not apply to this caller."""
 
     policy: str
     explanation: Explanation
     text: ShownText
+    about: tuple[str, ...]
     runs: tuple[DetectorRun, ...]
     rules: tuple[RuleExplanation, ...]
     others: tuple[RuleExplanation, ...]
@@ -68,10 +69,12 @@ async def explain_sample(
     evidence = Evidence(phase=sample.phase, fields=fields, values=seen.values, runs=seen.runs)
     explanation = explain(bundle, evidence, now=now)
     rules, others = spoken(explanation)
+    narrow, about = narrow_findings(sample.text, seen.findings)
     return ExplainedSample(
         policy=bundle.digest,
         explanation=explanation,
-        text=shown_text(sample.text, seen.findings, masked=False),
+        text=shown_text(sample.text, narrow, masked=False),
+        about=about,
         runs=tuple(run for _, run in sorted(seen.runs.items())),
         rules=rules,
         others=others,

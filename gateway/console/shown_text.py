@@ -44,6 +44,22 @@ def shown_text(text: str, findings: Sequence[Finding] | None, *, masked: bool) -
     return ShownText(pieces=tuple(pieces), masked=hidden)
 
 
+def narrow_findings(text: str, findings: Sequence[Finding]) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """The findings that mark a place best, and the kinds of the others: those about the whole text, such as topics, and
+    those that hold a narrower one, which would hide it."""
+    whole = (len(text) - len(text.lstrip()), len(text.rstrip()))
+    narrow = tuple(
+        one
+        for one in findings
+        if (one.start > whole[0] or one.end < whole[1])
+        and not any(
+            one.start <= other.start and other.end <= one.end and other.end - other.start < one.end - one.start
+            for other in findings
+        )
+    )
+    return narrow, tuple(sorted({one.kind for one in findings} - {one.kind for one in narrow}))
+
+
 def _places(findings: Sequence[Finding]) -> list[tuple[int, int, str]]:
     """The covered places in order, overlapping ones joined."""
     places: list[tuple[int, int, str]] = []

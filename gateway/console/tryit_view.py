@@ -12,7 +12,7 @@ from msgspec import Struct
 from gateway.console.difference import Stretch, differences
 from gateway.console.parts import Parts
 from gateway.console.policies_explain import spoken
-from gateway.console.shown_text import ShownText, shown_text
+from gateway.console.shown_text import ShownText, narrow_findings, shown_text
 from gateway.console.tryit_run import Trial, TrialRun, content_of
 from gateway.domain.event import EventType
 from gateway.domain.signal import Finding
@@ -51,9 +51,9 @@ class Proof(Struct, frozen=True, kw_only=True):
 
 
 class TrialView(Struct, frozen=True, kw_only=True):
-    """`question` is as typed, with findings marked; `asked` is what is left of it for the model. `before` and `after`
-    are the model's answer and what a client gets, `changes` what lies between them. Steps that were not reached are
-    empty. `took_ms` has the time of each step in milliseconds."""
+    """`question` is as typed, with findings marked, `about` kinds of longer stretches; `asked` is what is left of it
+    for the model. `before` and `after` are the model's answer and what a client gets, `changes` what lies between
+    them. Steps that were not reached are empty. `took_ms` has the time of each step in milliseconds."""
 
     exchange: str
     effect: str
@@ -62,6 +62,7 @@ class TrialView(Struct, frozen=True, kw_only=True):
     held: bool
     case: str
     question: ShownText
+    about: tuple[str, ...]
     asked: str
     redacted: tuple[tuple[str, int], ...]
     query: JudgedStep | None
@@ -95,6 +96,7 @@ async def view_trial(parts: Parts, trial: Trial, run: TrialRun) -> TrialView:
     places: Sequence[Sequence[Finding] | None] = personal if personal is not None else [None] * len(texts)
     shown = [shown_text(text, own, masked=True) for text, own in zip(texts, places, strict=True)]
     masked_before, masked_after = _plain(shown[-2]), _plain(shown[-1])
+    narrow, about = narrow_findings(trial.text, run.findings)
     verdicts = {one["id"]: one for one in (told.get("retrieval") or {}).get("passages", ())}
     return TrialView(
         exchange=run.exchange,
@@ -103,7 +105,8 @@ async def view_trial(parts: Parts, trial: Trial, run: TrialRun) -> TrialView:
         error=run.error,
         held=watched.held,
         case=str(told.get("case", "")),
-        question=shown_text(trial.text, run.findings, masked=False),
+        question=shown_text(trial.text, narrow, masked=False),
+        about=about,
         asked=watched.asked.question if watched.asked else "",
         redacted=tuple((told.get("redacted") or {}).get("query", {}).items()),
         query=next((_judged(one) for one in run.judgements if one.phase is Phase.QUERY), None),
@@ -125,7 +128,9 @@ async def view_trial(parts: Parts, trial: Trial, run: TrialRun) -> TrialView:
         ),
         system=parts.settings.app(trial.principal.app).system_prompt,
         reached_model=watched.asked is not None,
-        answered_by=f"{watched.answered.provider} {watched.answered.model}" if watched.answered else "",
+        answered_by=" ".join(dict.fromkeys((watched.answered.provider, watched.answered.model)))
+        if watched.answered
+        else "",
         before=shown[-2],
         answers=tuple(_judged(one) for one in run.judgements if one.phase in {Phase.ANSWER, Phase.TOOL_CALL}),
         after=shown[-1],

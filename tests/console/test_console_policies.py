@@ -8,7 +8,9 @@ from workbench_support import open_log
 
 from gateway.console.policies_record import policy_record
 from gateway.console.policies_view import rule_text, visible_changes
+from gateway.console.shown_text import narrow_findings
 from gateway.domain.event import Commitment, EventDraft, EventType
+from gateway.domain.signal import Finding
 from gateway.domain.vocabulary import SignalType
 from gateway.policy.load import load_bundle, read_files
 from gateway.rollout.edition import read_edition
@@ -316,3 +318,15 @@ async def test_nothing_of_an_exchange_is_shown_unrecorded(stage) -> None:
     stage.audit.fail_on = EventType.AUDIT_READ
     browser = await stage.signed_in("olga", "auditor")
     assert (await browser.get("/policies/event?id=ex-1")).status_code == 503
+
+
+def test_a_finding_about_a_whole_text_hides_no_narrower_one() -> None:
+    def found(start: int, end: int, kind: str) -> Finding:
+        return Finding(start=start, end=end, kind=kind, detector="t")
+
+    text = "Card 4111, and more. Yes "
+    findings = (found(0, 24, "topic.fees"), found(0, 20, "pattern.asks"), found(5, 9, "CARD"), found(21, 24, "YES"))
+    narrow, about = narrow_findings(text, findings)
+    assert [one.kind for one in narrow] == ["CARD", "YES"]
+    assert about == ("pattern.asks", "topic.fees")
+    assert narrow_findings("x", ()) == ((), ())
