@@ -153,6 +153,27 @@ CROSS = [
         "remove",
     ),
     ("a fallback beside nothing", "retrieval: {fallback_store: embedded}", "SET024", "write `store: weaviate`"),
+    (
+        "two ways into Weaviate",
+        "retrieval: {weaviate_api_key: 'env:A', weaviate_oidc_secret: 'env:B'}",
+        "SET026",
+        "remove one of the two",
+    ),
+    ("a reranker without address", "retrieval: {reranker: {kind: tei}}", "SET027", "set `kind` and `url` together"),
+    ("an address without a reranker", "retrieval: {reranker: {url: 'http://h'}}", "SET027", "set `kind` and `url`"),
+    ("a reranker at no address", "retrieval: {reranker: {kind: tei, url: 'h'}}", "SET011", "must be `http://`"),
+    (
+        "an embedder called like the packaged one",
+        "retrieval: {embedders: [{name: builtin, base_url: 'http://h', model: m, dimensions: 3}]}",
+        "SET010",
+        "rename one of the two",
+    ),
+    (
+        "an embedder at no address",
+        "retrieval: {embedders: [{name: a, base_url: 'ftp://h', model: m, dimensions: 3}]}",
+        "SET011",
+        "must be `http://`",
+    ),
     ("too much overlap", "ingest: {chunking: {target_chars: 200}}", "YAML024", "less than half"),
     ("a key for the built-in", "embeddings: [{name: a, api_key: 'env:X'}]", "SET014", "remove"),
     (
