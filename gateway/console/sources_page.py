@@ -11,12 +11,13 @@ from msgspec import Struct
 from gateway.cases.case import REASON
 from gateway.console.guard import see_other
 from gateway.console.page import SOURCES, page, sentence
-from gateway.console.parts import ConsoleRequest, Parts, blocking, parts_of, session_of
+from gateway.console.parts import ConsoleRequest, blocking, parts_of, session_of
 from gateway.console.roles import Role
 from gateway.console.sessions import Session
 from gateway.console.shown_text import ShownText, shown_text
-from gateway.console.sources_view import Wanted, index_view, last_ingest
+from gateway.console.sources_view import Wanted, index_view, last_event
 from gateway.domain.errors import ConfigurationError, RequestError
+from gateway.domain.event import EventType
 
 _HERE: Final = "/sources"
 _ADMIN: Final = {"roles": frozenset({Role.ADMIN})}
@@ -101,7 +102,8 @@ async def _page(
         await parts.workbench.sources.catalogue(tenant),
         wanted,
         day=parts.clock().date().isoformat(),
-        ingest=await _last_ingest(parts, tenant),
+        ingest=await blocking(last_event, parts.workbench.log, tenant, EventType.INGEST),
+        drift=await blocking(last_event, parts.workbench.log, tenant, EventType.INDEX_DRIFT),
     )
     return page(
         request,
@@ -119,10 +121,6 @@ async def _page(
         done=_DONE.get(str(asked.get("done", "")), ""),
         may_act=Role.ADMIN in session.roles,
     )
-
-
-async def _last_ingest(parts: Parts, tenant: str) -> dict[str, Any]:
-    return await blocking(last_ingest, parts.workbench.log, tenant)
 
 
 def _tenant(asked: Mapping[str, Any], session: Session) -> str:

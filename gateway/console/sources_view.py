@@ -32,7 +32,7 @@ class WithheldLine(Struct, frozen=True, kw_only=True):
 
 class IndexView(Struct, frozen=True, kw_only=True):
     """`documents` are those that were asked for, `more` how many of them are not listed. `chunkers` count documents by
-    what cut them; `ingest` is the last event of an ingest, empty for none."""
+    what cut them; `ingest` and `drift` are the last events of an ingest and of a drift report, empty for none."""
 
     total: int
     passages: int
@@ -46,6 +46,7 @@ class IndexView(Struct, frozen=True, kw_only=True):
     documents: tuple[DocumentLine, ...]
     more: int
     ingest: dict[str, Any]
+    drift: dict[str, Any]
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -55,7 +56,9 @@ class Wanted(Struct, frozen=True, kw_only=True):
     groups: frozenset[str] | None = None
 
 
-def index_view(catalogue: Catalogue, wanted: Wanted, *, day: str, ingest: dict[str, Any]) -> IndexView:
+def index_view(
+    catalogue: Catalogue, wanted: Wanted, *, day: str, ingest: dict[str, Any], drift: dict[str, Any]
+) -> IndexView:
     """`day` is the ISO date on which documents must be valid."""
     records = sorted(catalogue.documents.values(), key=lambda record: record.doc)
     asked = [record for record in records if _named(record, wanted.words)]
@@ -81,13 +84,13 @@ def index_view(catalogue: Catalogue, wanted: Wanted, *, day: str, ingest: dict[s
         documents=tuple(lines[:SHOWN]),
         more=max(0, len(lines) - SHOWN),
         ingest=ingest,
+        drift=drift,
     )
 
 
-def last_ingest(log: Path, tenant: str) -> dict[str, Any]:
-    """The newest event of an ingest that changed the tenant's index, empty for none. Blocking. Raises
-    `AuditUnavailable`."""
-    wanted = Filter(types=frozenset({EventType.INGEST.value}), tenants=frozenset({tenant}))
+def last_event(log: Path, tenant: str, kind: EventType) -> dict[str, Any]:
+    """The members of the tenant's newest event of this type, empty for none. Blocking. Raises `AuditUnavailable`."""
+    wanted = Filter(types=frozenset({kind.value}), tenants=frozenset({tenant}))
     with AuditReader(log) as reader:
         return next((event.members for event in reader.search(wanted, limit=1, newest=True)), {})
 

@@ -57,12 +57,31 @@ async def test_the_index_is_told_with_what_is_wrong_in_it(stage) -> None:
     assert "sections/2" in page
     assert "4 added, 1 changed" in page
     assert "run-7" in page
+    assert "Drift" not in page
     for state in ("expired", "not yet valid", "review is overdue"):
         assert page.count(f'<span class="chip late">{state}</span>') == 1
     assert "INJ-001" in page
     assert "&lt;b&gt;Board&lt;/b&gt;" in page
     assert "secret-plan" not in page
     assert "Look at it" not in page  # which only admins may
+
+
+@pytest.mark.usefixtures("documents")
+async def test_the_last_drift_report_of_ones_own_index_is_shown(stage) -> None:
+    def report(tenant: str, *alarms: str) -> EventDraft:
+        body = {"alarms": list(alarms), "queries": 40, "query_psi_e6": 310_000, "score_psi_e6": 20_000}
+        body |= {"empty_e6": 25_000, "overdue": 1, "canaries": 9, "canaries_missed": 2}
+        return EventDraft(type=EventType.INDEX_DRIFT, tenant=tenant, body=body)
+
+    for draft in (report("acme", "old_alarm"), report("acme", "query_shift"), report("rival", "their_alarm")):
+        await asyncio.to_thread(tell, stage.bench.log, draft)
+    page = (await (await stage.signed_in("olga", "auditor")).get("/sources")).text
+    assert "query shift" in page
+    assert "0.310" in page
+    assert "2.5 % found nothing" in page
+    assert "7 of 9 find their document" in page
+    assert "old alarm" not in page
+    assert "their alarm" not in page
 
 
 @pytest.mark.usefixtures("documents")

@@ -13,6 +13,7 @@ from gateway.audit.body_read import REASON
 from gateway.audit.read import Filter
 from gateway.commands.policy.common import WRONG, cannot_run, format_option, print_json, sound
 from gateway.commands.policy.log import bundle_option, events_of, levels_in, log_option
+from gateway.domain.event import PLAYGROUND
 from gateway.domain.vocabulary import Effect
 from gateway.policy.recorded import recordings
 from gateway.policy.replay import Replayed, Summary, replay, summarise
@@ -92,7 +93,8 @@ def replay_command(
 
     def replayed() -> Iterator[Replayed]:
         with context.obj["recomputing"](policies, reason) if bodies else nullcontext() as recompute:
-            for recording in recordings(exchanges()):
+            asked = (event for event in exchanges() if not event.get(PLAYGROUND))  # trials tell nothing of apps
+            for recording in recordings(asked):
                 yield replay(policies, recording, versions=lambda name: current.get(name, ""), recompute=recompute)
 
     decided = reviews(event for event in cases() if str(event.get("type", "")).startswith("case."))
