@@ -26,7 +26,7 @@ from gateway.retrieval.store import (
 BASE: Final = "base"
 """The edition that ingests make where nobody has built another one."""
 
-_SWITCHES: Final = 4  # switches that one search may meet before it is given up
+_SWITCHES: Final = 10  # switches that one search may meet before it is given up
 
 T = TypeVar("T")
 

@@ -74,7 +74,7 @@ class ShelfContract:
         async def switch():
             for name in ("e1", BASE) * 5:
                 await shelf.serve(name)
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(0.01)
 
         await asyncio.gather(ask(), switch())
         assert set(seen) <= {"a#0", "b#0"}
