@@ -85,6 +85,7 @@ def build_detectors(
         "pii": lambda: Pii(
             spacy_model=settings.spacy_model,
             rampart_files=packaged_files() if settings.second_name_model else None,
+            known_names=frozenset(settings.known_names),
         ),
         "pii_patterns": PiiPatterns,
         "secrets": SecretDetector,

