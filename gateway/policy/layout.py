@@ -1,9 +1,9 @@
 """The one layout of a policy file: keys in the order of the reference, two spaces, a blank line between rules.
 
-Comments, quotes, and what is written in braces stay as the author has them. Strict YAML decides first whether a text
-is a policy file; after that ruamel.yaml lays it out with every scalar as an opaque word, so that `NO`, `1.10` and
-`12:30` keep their spelling, and the keys are put in order as lines, each with its comments. Last, the result is read
-again: unless it has the same tree and the same comments, nothing is changed.
+Comments, quotes, escapes of what cannot be seen, and what is written in braces stay as the author has them. Strict
+YAML decides first whether a text is a policy file; after that ruamel.yaml lays it out with every scalar as an opaque
+word, so that `NO`, `1.10` and `12:30` keep their spelling, and the keys are put in order as lines, each with its
+comments. Last, the result is read again: unless it has the same tree and the same comments, nothing is changed.
 """
 
 import io
@@ -23,12 +23,13 @@ from ruamel.yaml.tag import Tag
 
 from gateway.domain.errors import Fault, FaultsFound
 from gateway.policy.schema import PolicySet
-from gateway.strict_yaml import Items, Mapping, Node, Scalar, load_document, read
+from gateway.strict_yaml import FORBIDDEN, Items, Mapping, Node, Scalar, load_document, read
 
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WIDTH: Final = 1_000_000  # never break a line: what is on one line was put there
 _ROUNDS: Final = 4  # what is in braces over several lines is joined first and put in order next
 _SPACED: Final = ("rules",)  # lists whose entries have a blank line between them
+_ESCAPE: Final = re.compile(r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\U(000[0-9A-Fa-f]{5}|0010[0-9A-Fa-f]{4})")
 _COMMENT: Final = re.compile(r"(?:^|(?<=\s))#.*")
 
 
@@ -71,7 +72,14 @@ def _laid_out(text: str) -> str:
     layout.indent(mapping=2, sequence=4, offset=2)
     written = io.StringIO()
     layout.dump(layout.load(text), written)
-    return _indented(text, written.getvalue())
+    return _indented(text, _escaped(written.getvalue(), text))
+
+
+def _escaped(after: str, before: str) -> str:
+    """`after` with what nobody sees spelled as `before` has it. It stands nowhere as it is in `before`, so wherever it
+    is now it was an escape in double quotes, and still is in these: ruamel.yaml writes what it means."""
+    spelled = {chr(int(found[1] or found[2] or found[3], 16)): found[0] for found in _ESCAPE.finditer(before)}
+    return FORBIDDEN.sub(lambda found: spelled.get(found[0], f"\\U{ord(found[0]):08X}"), after)
 
 
 def _indented(before: str, after: str) -> str:

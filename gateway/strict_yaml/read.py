@@ -24,10 +24,14 @@ MAX_NODES: Final = 200_000
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Control characters, lone surrogates and non-characters; line separators that editors do not show as lines (places
-# would be wrong); bidirectional controls, with which a line can read otherwise than it is parsed (CVE-2021-42574).
-_FORBIDDEN: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+# would be wrong); bidirectional controls, with which a line can read otherwise than it is parsed (CVE-2021-42574); and
+# what nobody sees, so that two words that look alike would differ: soft hyphen, zero-width space, joiners of words, tag
+# characters. The joiners of letters U+200C and U+200D stay: Persian, Hindi and emoji are spelled with them.
+FORBIDDEN: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2064"
+    "\u2066-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
 )
+"""Characters that must not stand in a text as they are; in double quotes they may be written as escapes."""
 
 
 def read(text: str, file: str, faults: list[Fault], *, first_line: int = 1) -> Node:
@@ -41,7 +45,7 @@ def read(text: str, file: str, faults: list[Fault], *, first_line: int = 1) -> N
     if len(text) > MAX_CHARS:
         faults.append(origin.fault("YAML001", f"text has {len(text)} characters: the limit is {MAX_CHARS}, split it"))
         return origin
-    forbidden = _FORBIDDEN.search(text)
+    forbidden = FORBIDDEN.search(text)
     if forbidden:
         before = text[: forbidden.start()]
         line = before.count("\n")

@@ -225,3 +225,23 @@ def test_fmt_leaves_a_file_that_is_none_alone_and_says_so(tmp_path: Path) -> Non
     assert (tmp_path / "good.yaml").read_text() == formatted(UGLY, "f")
     assert run(str(tmp_path / "absent")).exit_code == 2
     assert json.loads(run(str(tmp_path), "--check", "--format", "json").output)["ok"] is False
+
+
+UNSEEN = ["\u200b", "\xad", "\u202a", "\u202e", "\u2066", "\u2069", "\u2060", "\U000e0041"]
+
+
+@pytest.mark.parametrize("char", UNSEEN)
+def test_what_nobody_sees_is_refused_as_it_is_and_stays_an_escape(char: str) -> None:
+    code = ord(char)
+    spellings = [f"\\U{code:08x}", f"\\U{code:08X}", *([f"\\u{code:04x}"] if code < 0x10000 else [])]
+    spellings += [f"\\x{code:02x}"] if code < 0x100 else []
+    for spelling in spellings:
+        told = UGLY.replace('"yes"', f'"y{spelling}s"')
+        result = formatted(told, "f.yaml")
+        assert f'"y{spelling}s"' in result
+        assert char not in result
+        assert formatted(result, "f.yaml") == result
+    for raw in (f'"y{char}s"', f"y{char}s", f"'y{char}s'"):
+        with pytest.raises(FaultsFound) as found:
+            formatted(UGLY.replace('"yes"', raw), "f.yaml")
+        assert [fault.code for fault in found.value.faults] == ["YAML002"]
