@@ -1,6 +1,7 @@
 """The pages of policies: what is in force for one's tenants, what rules did, why a text or an exchange is judged so."""
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import pytest
@@ -330,3 +331,13 @@ def test_a_finding_about_a_whole_text_hides_no_narrower_one() -> None:
     assert [one.kind for one in narrow] == ["CARD", "YES"]
     assert about == ("pattern.asks", "topic.fees")
     assert narrow_findings("x", ()) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "path", ["/policies", "/policies/rules/C-003", "/policies/event", "/policies/explain", "/sources", "/try"]
+)
+async def test_these_pages_hold_no_inline_script_style_or_foreign_address(stage, path: str) -> None:
+    page = (await (await stage.signed_in("ann", "author", "admin")).get(path)).text
+    assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:|hx-on|hx-vals", page)
+    assert re.findall(r"<script(?! src=\"/console/static/)", page) == []
+    assert re.findall(r"(?:src|href|action)=\"(?!/console|#)[^\"]*\"", page) == []
