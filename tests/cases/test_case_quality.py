@@ -243,3 +243,17 @@ async def test_reviewers_of_other_tenants_see_no_drill(desk) -> None:
     stranger = structs.replace(principal("eve"), tenant="other")
     assert await desk.store.get(case.id, stranger) is None
     assert await desk.store.get(case.id, Operator()) == case
+
+
+async def test_drills_of_a_kind_are_listed_by_tenant_and_time(desk, opened) -> None:
+    planted = [await desk.seeding.plant(seed) for seed in read_seeds(SEEDS, "seeds.yaml", known_rules=RULES)]
+    await desk.blind.open(await opened(1))
+    later = desk.now + timedelta(seconds=1)
+    found = await desk.store.drills(DrillKind.SEED, START, later, "acme")
+    assert {(case.id, mark.case, mark.expected) for case, mark in found} == {
+        (planted[0].id, planted[0].id, "refuse"),
+        (planted[1].id, planted[1].id, "approve"),
+    }
+    assert [mark.kind for _, mark in await desk.store.drills(DrillKind.BLIND, START, later)] == [DrillKind.BLIND]
+    assert await desk.store.drills(DrillKind.SEED, START, later, "rival") == []
+    assert await desk.store.drills(DrillKind.SEED, later, later + timedelta(days=1)) == []
