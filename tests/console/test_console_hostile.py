@@ -5,9 +5,12 @@ from collections import Counter
 
 import httpx
 import pytest
-from conftest import HOST, PASSWORD, field
+from console_support import door_of
 
 from gateway.console.roles import Role
+from gateway.domain.text import Secret
+
+HOST = "http://127.0.0.1:8080"
 
 
 @pytest.mark.parametrize(
@@ -32,13 +35,16 @@ async def test_a_body_that_is_no_form_does_nothing(stage, kind: str, path: str) 
 
 
 async def test_guesses_at_once_wait_like_guesses_one_after_the_other(stage) -> None:
-    from gateway.domain.text import Secret
-
     await asyncio.to_thread(
-        stage.parts.accounts.add, "zoe", Secret(PASSWORD), roles=[Role.REVIEWER], tenants=["acme"], now=stage.clock()
+        stage.parts.accounts.add,
+        "zoe",
+        Secret("a long enough password"),
+        roles=[Role.REVIEWER],
+        tenants=["acme"],
+        now=stage.clock(),
     )
     browser = stage.browser()
-    door = field((await browser.get("/sign-in")).text, "door")
+    door = door_of(await browser.get("/sign-in"))
     forms = [{"name": "zoe", "password": f"guess {number}", "door": door} for number in range(40)]
     answers = await asyncio.gather(*(browser.post("/sign-in", form) for form in forms))
     assert Counter(answer.status_code for answer in answers) == {401: 5, 429: 35}
