@@ -69,6 +69,7 @@ class ShownMoment(Struct, frozen=True, kw_only=True):
     """A moment of an exchange; `kept` are names of the texts that its event keeps encrypted."""
 
     moment: Moment
+    title: str
     at: datetime
     groups: tuple[tuple[str, tuple[Fact, ...]], ...]
     would: tuple[Would, ...]
@@ -112,9 +113,9 @@ def pretty(event: Event) -> str:
     return msgspec.json.format(event.body, indent=2).decode("utf-8", "replace")
 
 
-def plain(title: str) -> str:
-    """A sentence of the timeline without the marks of code."""
-    title = title.replace("`", "")
+def plain(title: str, kind: str) -> str:
+    """A sentence of the timeline without the marks of code; the type of the event in words where there is none."""
+    title = title.replace("`", "") if title != kind else kind.replace(".", " ").replace("_", " ")
     return f"{title[:1].upper()}{title[1:]}"
 
 
@@ -131,7 +132,7 @@ def _line(event: Event, check: EventCheck) -> EventLine:
         seq=event.seq,
         ts=parse_timestamp(own["ts"]),
         type=_word(own, "type"),
-        title=plain(timeline_of("", [event]).moments[0].title),
+        title=plain(timeline_of("", [event]).moments[0].title, _word(own, "type")),
         effect=_word(own, "effect"),
         rules=rules[:_MOST_RULES],
         more=max(0, len(rules) - _MOST_RULES),
@@ -153,6 +154,7 @@ def _moment(moment: Moment, event: Event, check: EventCheck) -> ShownMoment:
     bodies = event.members.get("bodies")
     return ShownMoment(
         moment=moment,
+        title=plain(moment.title, moment.type),
         at=parse_timestamp(moment.ts),
         groups=tuple(groups),
         would=tuple(_would(event.members)),

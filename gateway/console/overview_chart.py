@@ -8,11 +8,13 @@ from typing import Final
 
 from msgspec import Struct
 
-WIDTH: Final = 720
+WIDTH: Final = 600
+WIDE: Final = 1_240
 HEIGHT: Final = 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 8, 10, 26
 _TICKS: Final = 4
 _MOST_LABELS: Final = 8
+_LABEL: Final = 24  # half the width of a label
 _FILLED: Final = 0.78  # of the room of a category
 
 
@@ -68,10 +70,10 @@ class Lines(Struct, frozen=True):
     lines: tuple[Line, ...]
 
 
-def columns(categories: Sequence[str], series: Mapping[str, Sequence[int]]) -> Columns:
+def columns(categories: Sequence[str], series: Mapping[str, Sequence[int]], width: int = WIDTH) -> Columns:
     """Stacked columns, the first series at the bottom; each series has a value for every category, none below 0."""
     top = nice(max((sum(values) for values in zip(*series.values(), strict=True)), default=0))
-    room = _room(categories)
+    room = _room(categories, width)
     bars = []
     for at, category in enumerate(categories):
         below = 0
@@ -82,7 +84,7 @@ def columns(categories: Sequence[str], series: Mapping[str, Sequence[int]]) -> C
                 title = f"{category}: {values[at]:,} {name}"
                 bars.append(Bar(_short(x), end, _short(room * _FILLED), _short(start - end), name, title))
                 below += values[at]
-    return Columns(_ticks(top), _labels(categories), tuple(bars))
+    return Columns(_ticks(top), _labels(categories, width), tuple(bars))
 
 
 def lines(categories: Sequence[str], series: Mapping[str, Sequence[float | None]], unit: str) -> Lines:
@@ -91,13 +93,13 @@ def lines(categories: Sequence[str], series: Mapping[str, Sequence[float | None]
     drawn = []
     for name, values in series.items():
         dots = [
-            Dot(_x(at, categories), _y(value, top), f"{category}: {name} {value:,.0f} {unit}")
+            Dot(_x(at, categories, WIDTH), _y(value, top), f"{category}: {name} {value:,.0f} {unit}")
             if value is not None
             else None
             for at, (category, value) in enumerate(zip(categories, values, strict=True))
         ]
         drawn.append(Line(name, tuple(_stretches(dots)), tuple(dot for dot in dots if dot is not None)))
-    return Lines(_ticks(top), _labels(categories), tuple(drawn))
+    return Lines(_ticks(top), _labels(categories, WIDTH), tuple(drawn))
 
 
 def nice(value: float) -> float:
@@ -121,12 +123,12 @@ def _stretches(dots: Sequence[Dot | None]) -> list[str]:
     return [" ".join(points) for points in found if len(points) > 1]
 
 
-def _room(categories: Sequence[str]) -> float:
-    return (WIDTH - _LEFT - _RIGHT) / max(1, len(categories))
+def _room(categories: Sequence[str], width: int) -> float:
+    return (width - _LEFT - _RIGHT) / max(1, len(categories))
 
 
-def _x(at: int, categories: Sequence[str]) -> float:
-    return _short(_LEFT + (at + 0.5) * _room(categories))
+def _x(at: int, categories: Sequence[str], width: int) -> float:
+    return _short(_LEFT + (at + 0.5) * _room(categories, width))
 
 
 def _y(value: float, top: float) -> float:
@@ -141,10 +143,10 @@ def _ticks(top: float) -> tuple[Tick, ...]:
     return tuple(Tick(_y(top * step / _TICKS, top), top * step / _TICKS) for step in range(_TICKS + 1))
 
 
-def _labels(categories: Sequence[str]) -> tuple[Label, ...]:
+def _labels(categories: Sequence[str], width: int) -> tuple[Label, ...]:
     every = -(-len(categories) // _MOST_LABELS) or 1
     return tuple(
-        Label(_x(at, categories), text, "end" if at == len(categories) - 1 > 0 else "middle")
+        Label(_x(at, categories, width), text, "end" if _x(at, categories, width) > width - _LABEL else "middle")
         for at, text in enumerate(categories)
         if at % every == 0
     )

@@ -12,7 +12,7 @@ from gateway.cases.case import Case, CaseState, Operator
 from gateway.cases.machine import OPEN
 from gateway.cases.quality import QualityReport, quality_report
 from gateway.cases.store import CaseStore
-from gateway.console.overview_chart import Columns, Lines, columns, lines
+from gateway.console.overview_chart import WIDE, Columns, Lines, columns, lines
 from gateway.domain.event import EventType
 from gateway.domain.vocabulary import Effect, RuleMode, RuleStatus, SignalStatus
 from gateway.settings import ModelSettings, QualitySettings
@@ -117,7 +117,7 @@ def figures(
         cost=sum(known) if known else None,
         feedback=dict(total.feedback) if total else {},
         rejected=total.events.get(EventType.REJECTED.value, 0) if total else 0,
-        decisions=columns(names, {name: [day.effects.get(name, 0) for day in days] for name in EFFECTS}),
+        decisions=columns(names, {name: [day.effects.get(name, 0) for day in days] for name in EFFECTS}, WIDE),
         latency=lines(names, {"p50": [day.p50_ms for day in days], "p95": [day.p95_ms for day in days]}, "ms"),
         tokens=columns(names, {"in": [day.tokens_in for day in days], "out": [day.tokens_out for day in days]}),
     )

@@ -13,7 +13,7 @@ from gateway.audit.search_tally import Counts, Grouping, counted, merged
 from gateway.audit.shown import check_shown
 from gateway.console.audit_reading import record_reading, tenants_of
 from gateway.console.audit_view import BADGES
-from gateway.console.overview_chart import HEIGHT, WIDTH
+from gateway.console.overview_chart import HEIGHT, WIDE, WIDTH
 from gateway.console.overview_figures import EFFECTS, MOST_DAYS, case_figures, figures, quality_figures
 from gateway.console.page import AUDIT, CASES, page
 from gateway.console.parts import ConsoleRequest, Parts, blocking, parts_of, session_of
@@ -81,6 +81,7 @@ class OverviewPage(Controller):
             has_sinks=bool(parts.settings.trail.sinks),
             badges=BADGES,
             width=WIDTH,
+            wide=WIDE,
             height=HEIGHT,
         )
 

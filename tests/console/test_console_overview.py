@@ -170,7 +170,7 @@ class TestCharts:
         assert first.y + first.height == drawn.ticks[0].y
         assert second.y + second.height == pytest.approx(first.y, abs=0.11)
         assert third.y == drawn.ticks[-1].y
-        assert all(bar.x >= 0 and bar.x + bar.width <= 720 for bar in drawn.bars)
+        assert all(bar.x >= 0 and bar.x + bar.width <= 600 for bar in drawn.bars)
         assert second.title == "a: 1 refuse"
 
     def test_nothing_at_all_is_drawn_as_an_empty_scale(self) -> None:
