@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -174,22 +175,22 @@ class Server:
         self.content, self.status, self.delay_s = content, status, delay_s
         self.head, self.body = "", b""
         self.served = None
+        self.left = asyncio.Event()
 
     async def serve(self, reader, writer):
         self.served = asyncio.current_task()
         self.head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(self.head.split("content-length: ")[1].split("\r\n")[0])
         self.body = await reader.readexactly(length)
-        try:
-            await asyncio.sleep(self.delay_s)
-        except asyncio.CancelledError:
-            writer.close()
-            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.left.wait(), self.delay_s)
         writer.write(
             f"HTTP/1.1 {self.status} X\r\ncontent-length: {len(self.content)}\r\nconnection: close\r\n\r\n".encode()
             + self.content
         )
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def reranked(server, shape=RerankShape.COHERE, timeout_s=2.0):
@@ -204,8 +205,8 @@ async def reranked(server, shape=RerankShape.COHERE, timeout_s=2.0):
     finally:
         await reranker.close()
         listening.close()
-        server.served.cancel()
-        await asyncio.wait([server.served])
+        server.left.set()
+        await server.served
 
 
 @pytest.mark.parametrize(
