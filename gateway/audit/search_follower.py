@@ -13,8 +13,8 @@ _IDLE_S: Final = 0.5
 
 
 class IndexFollower:
-    """A part of the background. Up to about 750 events a second; more is caught up with when it is quieter, and searches
-    read what is not indexed yet from the log."""
+    """A part of the background. Up to about 750 events a second; more is caught up with when it is quieter, and
+    searches read what is not indexed yet from the log."""
 
     def __init__(self, log: Path) -> None:
         """Raises `AuditUnavailable`."""
