@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -89,6 +90,8 @@ def _signer(config: Path, folder: Path) -> Iterator[None]:
     """A signer while the gateway runs. Good for a demo alone: elsewhere it is another user's process."""
     command = [sys.executable, "-m", "gateway", "--config", str(config), "signer"]
     child = subprocess.Popen([*command, "--key", str(folder / _SIGNER_KEY)])  # noqa: S603 our own program
+    # The server raises its signal again once it has stopped; by default that would end us here, and not the signer.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         yield
     finally:
