@@ -86,7 +86,9 @@ def test_a_folder_without_sets_is_refused(tmp_path):
     assert "groundedness" in result.output
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"{}", mtime=0), gzip.compress(b'{"context": "c"')])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"{}", mtime=0), gzip.compress(b'{"context": "c"', mtime=0)]
+)
 def test_a_file_that_is_no_set_is_told_without_its_content(tmp_path, content):
     file = tmp_path / "set.jsonl.gz"
     file.write_bytes(content)
