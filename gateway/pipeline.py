@@ -19,7 +19,7 @@ INVARIANT I7: retrieval gets the verified principal and nothing of the body but 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import structs
 
@@ -28,30 +28,30 @@ from gateway.domain.case import Approval
 from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.domain.event import EventType
 from gateway.domain.model import Body, ModelReply, ModelRequest
-from gateway.domain.passage import Passage, RetrievalStatus, Standing
+from gateway.domain.passage import Passage, RetrievalStatus
 from gateway.domain.segment import Segment
-from gateway.domain.signal import DetectorRun, Inspection, SignalValue, by_segment
-from gateway.domain.verdict import Evidence, FieldValue, Verdict
+from gateway.domain.signal import by_segment
+from gateway.domain.verdict import FieldValue, Verdict
 from gateway.domain.vocabulary import Effect, Phase, Provenance
 from gateway.enforce.answer import AnswerPlan, AnswerRelease
 from gateway.enforce.holding import HeldAnswer
 from gateway.enforce.pseudonyms import PseudonymMap
+from gateway.enforce.query import redact_prompt
 from gateway.enforce.redaction import Redactor
 from gateway.enforce.release import Cut, TextRelease
 from gateway.enforce.units import Granularity
-from gateway.escalation import CHANGED, answer_facts, held_reply, lifted, open_case, requeue, resume, still_held, united
+from gateway.escalation import CHANGED, answer_facts, held_reply, open_case, requeue, resume, still_held, united
 from gateway.exchange import Call, Exchange, JudgedPassage, Ports, tenant_key
-from gateway.judged import JudgedCall
+from gateway.judging import Judging
 from gateway.record import intent
-from gateway.rehearsal import begin_rehearsal, rehearse_later
 from gateway.reply import Reply, blocked_reply, embedded_reply, stopped_reply, whole_reply
 from gateway.retrieval.context import build_context, list_sources
 from gateway.settings import RetrievalSettings, Settings
 from gateway.settle import settle
-from gateway.sources import released, withdrawn
+from gateway.sources import released
 from gateway.streaming import StreamedAnswer
 from gateway.upstream.embeddings import EmbeddingRequest
-from gateway.wire.chat import with_context, with_system_prompt, with_texts
+from gateway.wire.chat import with_context, with_system_prompt
 from gateway.wire.embeddings import inputs_of
 from gateway.wire.notices import notice
 
@@ -68,6 +68,7 @@ class Pipeline:
     def __init__(self, ports: Ports, settings: Settings) -> None:
         self._ports = ports
         self._settings = settings
+        self._judging = Judging(ports, settings)
 
     async def answer(self, call: Call) -> Reply:
         """Steps 3 to 11. A verdict is a `Reply`; raises `UpstreamError` and `GuardUnavailable`, already settled."""
@@ -94,21 +95,6 @@ class Pipeline:
         except Exception as error:
             await self._settle_failure(exchange, f"exception:{type(error).__name__}")
             raise
-
-    async def judge_edit(self, facts: Mapping[str, FieldValue], text: str, lifts: frozenset[str]) -> tuple[str, ...]:
-        """Ids of the rules that stop an answer which a human wrote; empty if it may leave. `lifts` as in `Approval`."""
-        rulebook = self._ports.rulebook()
-        policy = rulebook.policy
-        segment = Segment(index=0, text=text, provenance=Provenance.ASSISTANT)
-        seen = await rulebook.inspector.inspect(
-            [segment],
-            detectors=policy.required(Phase.ANSWER, facts),
-            timeouts=policy.timeouts(facts),
-            default_timeout_s=self._settings.inspection.timeout_s,
-        )
-        evidence = Evidence(phase=Phase.ANSWER, fields=facts, values=seen.values, runs=seen.runs)
-        verdict = lifted(policy.decide(evidence, now=self._ports.clock()), lifts, "")
-        return verdict.reasons if verdict.effect.stops else ()
 
     async def _answer(self, exchange: Exchange) -> Reply:
         if exchange.call.case:
@@ -186,11 +172,8 @@ class Pipeline:
         return embedded_reply(exchange, model.body)
 
     async def _query(self, exchange: Exchange) -> Body:
-        rehearsal = begin_rehearsal(exchange, Phase.QUERY, exchange.call.prompt.segments)
-        exchange.inspection = await self._inspect(exchange, exchange.call.prompt.segments, Phase.QUERY)  # 3 inspect
-        exchange.query = self._decide(exchange, Phase.QUERY, exchange.inspection)  # 4 decide
-        if rehearsal is not None:
-            await rehearsal.judge(exchange.inspection.values, exchange.inspection.runs, self._ports.clock())
+        segments = exchange.call.prompt.segments
+        exchange.inspection, exchange.query = await self._judging.judge(exchange, Phase.QUERY, segments)  # 3, 4
         draft = intent(exchange)
         exchange.intended = True  # even if the append fails: the event may have reached the disk
         await self._ports.audit.append(draft)  # 5 intend
@@ -220,53 +203,20 @@ class Pipeline:
             },
         )
 
-    async def _inspect(
-        self, exchange: Exchange, segments: Sequence[Segment], phase: Phase, *, keep: bool = True
-    ) -> Inspection:
-        """`keep` is false for the beginning of a sentence, which is judged again whole: what is only noted waits."""
-        needed = exchange.policy.required(phase, exchange.fields)
-        return await exchange.inspector(phase).inspect(
-            segments,
-            detectors=needed if keep else needed - exchange.policy.noted(exchange.fields),
-            timeouts=exchange.policy.timeouts(exchange.fields),
-            default_timeout_s=self._settings.inspection.timeout_s,
-            keep=keep,
-        )
-
-    def _decide(
-        self, exchange: Exchange, phase: Phase, seen: Inspection, more: Mapping[str, FieldValue] | None = None
-    ) -> Verdict:
-        fields = {**exchange.fields, **more} if more else exchange.fields
-        evidence = Evidence(phase=phase, fields=fields, values=seen.values, runs=seen.runs)
-        verdict = exchange.policy.decide(evidence, now=self._ports.clock())
-        approval = exchange.approval
-        return lifted(verdict, approval.lifts, approval.case) if approval else verdict
-
     def _enforce(self, exchange: Exchange, verdict: Verdict) -> Body:
         """Apply the query's verdict to the body. A redaction that no edit can carry out stops the exchange."""
         prompt = exchange.call.prompt
         if verdict.effect.stops:
             exchange.stop(verdict.effect)
             return prompt.body
-        replaced: dict[int, str] = {}
-        found = by_segment(exchange.inspection.findings)
-        for segment in prompt.segments:
-            own = found.get(segment.index)
-            if own is None:
-                continue
-            redacted = exchange.redactor.redact(segment, own, verdict.obligations.redactions, brought=True)
-            if redacted.text == segment.text:
-                continue
-            if not segment.address:
-                exchange.stop(Effect.REFUSE, "gateway.redaction_impossible")
-                return prompt.body
-            replaced[segment.index] = redacted.text
-            exchange.count_query_redactions(redacted.kinds)
-        body = with_texts(prompt.body, prompt.segments, replaced)
-        exchange.question = next(
-            (replaced.get(s.index, s.text) for s in prompt.segments if s.address == prompt.question_address), ""
+        redacted = redact_prompt(
+            prompt, exchange.inspection.findings, verdict.obligations.redactions, exchange.redactor
         )
-        return body
+        exchange.count_query_redactions(redacted.kinds)
+        if not redacted.possible:
+            exchange.stop(Effect.REFUSE, "gateway.redaction_impossible")
+        exchange.question = redacted.question
+        return redacted.body
 
     async def _retrieve(self, exchange: Exchange) -> None:
         settings = self._settings.retrieval
@@ -284,15 +234,6 @@ class Pipeline:
         query = exchange.redactor.pseudonyms.without_tokens(exchange.question)
         exchange.retrieval = await self._ports.retriever.retrieve(exchange.principal, query)
 
-    async def _check_sources(self, exchange: Exchange) -> None:
-        """Note whether a document that the model was shown has been deleted, or closed to the caller, since then.
-        Where that cannot be known, the answer ends as a search that fails would end it."""
-        if exchange.withdrawn or not exchange.shown:
-            return
-        standing = await self._ports.retriever.standing(exchange.principal, exchange.retrieval, exchange.shown)
-        refuses = self._settings.retrieval.on_failure == "refuse"
-        exchange.withdrawn = standing is Standing.WITHDRAWN or (standing is Standing.UNKNOWN and refuses)
-
     async def _judge_passage(self, exchange: Exchange, passage: Passage) -> JudgedPassage:
         # Title and section reach the model and the client with the text, so they are judged with it.
         segments = [
@@ -304,11 +245,8 @@ class Pipeline:
             "passage.access": passage.access,
             "passage.classification": passage.classification,
         }
-        rehearsal = begin_rehearsal(exchange, Phase.PASSAGE, segments, about)
-        inspection = await self._inspect(exchange, segments, Phase.PASSAGE)
-        verdict = released(self._decide(exchange, Phase.PASSAGE, inspection, about), passage.released)
-        if rehearsal is not None:
-            await rehearsal.judge(inspection.values, inspection.runs, self._ports.clock())
+        inspection, verdict = await self._judging.judge(exchange, Phase.PASSAGE, segments, about)
+        verdict = released(verdict, passage.released)
         if verdict.effect.stops:
             # Nobody can be asked about one passage of many: what a human would have to see is left out.
             return JudgedPassage(passage=passage, verdict=verdict, kept=False, inspection=inspection)
@@ -351,8 +289,8 @@ class Pipeline:
         )
         assert exchange.query is not None
         return AnswerPlan(
-            judge=_BoundJudge(self, exchange, Phase.ANSWER, facts),
-            judge_call=lambda name: _BoundJudge(self, exchange, Phase.TOOL_CALL, {**facts, "tool.name": name}),
+            judge=self._judging.answer_judge(exchange, facts),
+            judge_call=lambda tool: self._judging.call_judge(exchange, facts, tool),
             redactor=exchange.redactor,
             cut=cut,
             json_answer=exchange.call.prompt.json_answer,
@@ -420,35 +358,6 @@ class Pipeline:
         if exchange.intended and not exchange.settled:
             kind = EventType.STREAM_CLOSE if exchange.opened else EventType.OUTCOME
             await settle(self._ports, exchange, kind, error=code)
-
-
-class _BoundJudge:
-    """Inspects and decides for one exchange and phase (`enforce.release.Judge`)."""
-
-    __slots__ = ("_exchange", "_facts", "_phase", "_pipeline", "_rehearsal")
-
-    def __init__(self, pipeline: Pipeline, exchange: Exchange, phase: Phase, facts: Mapping[str, FieldValue]) -> None:
-        self._pipeline, self._exchange, self._phase, self._facts = pipeline, exchange, phase, facts
-        self._rehearsal = rehearse_later(exchange, phase, facts)
-
-    async def inspect(self, segments: Sequence[Segment], *, keep: bool = True) -> Inspection:
-        if self._rehearsal is not None and keep:  # what is not kept is seen again, as part of more
-            self._rehearsal.look(segments)
-        if keep:
-            await self._pipeline._check_sources(self._exchange)  # noqa: SLF001 -- one unit
-        return await self._pipeline._inspect(self._exchange, segments, self._phase, keep=keep)  # noqa: SLF001 -- one unit
-
-    def decide(
-        self, values: Mapping[Provenance, Mapping[str, SignalValue]], runs: Mapping[str, DetectorRun]
-    ) -> Verdict:
-        if self._rehearsal is not None and self._phase is Phase.TOOL_CALL:  # an answer's texts keep their evidence
-            self._rehearsal.judge_later(values, runs)
-        seen = Inspection(values=values, runs=runs)
-        verdict = self._pipeline._decide(self._exchange, self._phase, seen, self._facts)  # noqa: SLF001 -- one unit
-        if self._phase is Phase.TOOL_CALL:
-            tool = str(self._facts["tool.name"])
-            self._exchange.calls.append(JudgedCall(tool=tool, values=values, runs=runs, verdict=verdict))
-        return withdrawn(verdict) if self._exchange.withdrawn else verdict
 
 
 def _wants_passages(exchange: Exchange, settings: RetrievalSettings) -> bool:

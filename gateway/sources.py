@@ -4,8 +4,12 @@ from collections.abc import Collection
 
 from msgspec import structs
 
+from gateway.domain.passage import Standing
+from gateway.domain.ports import Retriever
 from gateway.domain.verdict import RuleOutcome, Verdict
 from gateway.domain.vocabulary import Effect, RuleMode, RuleStatus, strictest
+from gateway.exchange import Exchange
+from gateway.settings import RetrievalSettings
 
 WITHDRAWN = "gateway.source_withdrawn"
 """Reason of the stop when a document that an answer is made of was deleted or closed to the caller meanwhile."""
@@ -36,6 +40,16 @@ def released(verdict: Verdict, rules: Collection[str]) -> Verdict:
         obligations=structs.replace(verdict.obligations, escalations=left),
         message=verdict.message if effect.stops else "",
     )
+
+
+async def check_sources(exchange: Exchange, retriever: Retriever, settings: RetrievalSettings) -> None:
+    """Note whether a document that the model was shown has been deleted, or closed to the caller, since then.
+    Where that cannot be known, the answer ends as a search that fails would end it."""
+    if exchange.withdrawn or not exchange.shown:
+        return
+    standing = await retriever.standing(exchange.principal, exchange.retrieval, exchange.shown)
+    refuses = settings.on_failure == "refuse"
+    exchange.withdrawn = standing is Standing.WITHDRAWN or (standing is Standing.UNKNOWN and refuses)
 
 
 def withdrawn(verdict: Verdict) -> Verdict:
