@@ -18,9 +18,10 @@ from gateway.domain.verdict import FieldValue, Verdict
 from gateway.domain.vocabulary import Effect, Phase, strictest
 from gateway.enforce.answer import AnswerRelease
 from gateway.enforce.growth import GrowthIndex
+from gateway.enforce.pseudonyms import PseudonymMap
 from gateway.enforce.redaction import Redactor
 from gateway.judged import JudgedCall
-from gateway.settings import AppSettings
+from gateway.settings import AppSettings, Settings
 from gateway.upstream.embeddings import Embeddings
 from gateway.wire.chat import Prompt
 
@@ -184,6 +185,32 @@ class Exchange(Struct, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Exchange({self.id})"
+
+
+def begin(call: Call, ports: Ports, settings: Settings) -> Exchange:
+    """The exchange of a call, bound to the rulebook in force and to what its app's settings say."""
+    prompt, principal = call.prompt, call.principal
+    return Exchange(
+        call=call,
+        rulebook=ports.rulebook(),
+        app=settings.app(principal.app),
+        redactor=Redactor(
+            PseudonymMap(segment.text for segment in prompt.segments),
+            tenant_key(ports.hash_key, principal.tenant),
+        ),
+        fields={
+            "principal.tenant": principal.tenant,
+            "principal.app": principal.app,
+            "principal.user": principal.user,
+            "principal.groups": principal.groups,
+            "principal.roles": principal.roles,
+            "request.route": call.route,
+            "request.model": prompt.model,
+            "request.stream": prompt.stream,
+            "request.tools": prompt.tools,
+            "request.unscanned": prompt.unscanned,
+        },
+    )
 
 
 def tenant_key(hash_key: bytes, tenant: str) -> bytes:

@@ -12,6 +12,9 @@
     10 inspect and decide on the answer                enforce/answer.py
     11 settle      durable `outcome`, then release     the only way out, for every verdict and every error
 
+What an exchange asks of these packages stands in `judging.py` (3, 4, 8, 10), `retrieving.py` (7, 8), `answering.py`
+(9, 10), `streaming.py` (9 to 11), `stopping.py` and `settle.py` (11). `resuming.py` has what an approved case changes.
+
 INVARIANT I1: text reaches the client, the model and the vector store only after a verdict on it (4, 8, 10).
 INVARIANT I2: no upstream call without a durable `intent` (5); no released byte without a durable `outcome`, or
 `stream.open` before the first byte of a stream (11). If the log cannot be written, `AuditUnavailable` ends it all.
@@ -19,47 +22,29 @@ INVARIANT I7: retrieval gets the verified principal and nothing of the body but 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
-from msgspec import structs
-
-from gateway.delivery import delivered_reply, packed, unpacked
-from gateway.domain.case import Approval
+from gateway.answering import answer_plan, judged_error, model_request
 from gateway.domain.errors import GatewayError, UpstreamError
 from gateway.domain.event import EventType
-from gateway.domain.model import Body, ModelReply, ModelRequest
-from gateway.domain.passage import Passage, RetrievalStatus
-from gateway.domain.segment import Segment
-from gateway.domain.signal import by_segment
-from gateway.domain.verdict import FieldValue, Verdict
-from gateway.domain.vocabulary import Effect, Phase, Provenance
-from gateway.enforce.answer import AnswerPlan, AnswerRelease
-from gateway.enforce.holding import HeldAnswer
-from gateway.enforce.pseudonyms import PseudonymMap
+from gateway.domain.model import Body, ModelReply
+from gateway.domain.verdict import Verdict
+from gateway.domain.vocabulary import Effect, Phase
+from gateway.enforce.answer import AnswerRelease
 from gateway.enforce.query import redact_prompt
-from gateway.enforce.redaction import Redactor
-from gateway.enforce.release import Cut, TextRelease
-from gateway.enforce.units import Granularity
-from gateway.escalation import CHANGED, answer_facts, held_reply, open_case, requeue, resume, still_held, united
-from gateway.exchange import Call, Exchange, JudgedPassage, Ports, tenant_key
+from gateway.escalation import held_reply, resume
+from gateway.exchange import Call, Exchange, Ports, begin
 from gateway.judging import Judging
 from gateway.record import intent
 from gateway.reply import Reply, blocked_reply, embedded_reply, stopped_reply, whole_reply
-from gateway.retrieval.context import build_context, list_sources
-from gateway.settings import RetrievalSettings, Settings
-from gateway.settle import settle
-from gateway.sources import released
+from gateway.resuming import deliver, recheck_sources, redelivered, return_stopped
+from gateway.retrieving import retrieve
+from gateway.settings import Settings
+from gateway.settle import settle, settle_failure
+from gateway.stopping import tell
 from gateway.streaming import StreamedAnswer
 from gateway.upstream.embeddings import EmbeddingRequest
-from gateway.wire.chat import with_context, with_system_prompt
 from gateway.wire.embeddings import inputs_of
-from gateway.wire.notices import notice
-
-_NO_SOURCES = "The sources needed to answer this cannot be reached right now. Please try again later."
-_WITHOUT_SOURCES = "Note: the organisation's documents could not be searched, so this answer is not based on them."
-
-_UNREACHABLE = (RetrievalStatus.ERROR, RetrievalStatus.TIMEOUT)
-_CHANGED = "What this answer was approved for has changed. It is being checked again."
 
 
 class Pipeline:
@@ -72,40 +57,21 @@ class Pipeline:
 
     async def answer(self, call: Call) -> Reply:
         """Steps 3 to 11. A verdict is a `Reply`; raises `UpstreamError` and `GuardUnavailable`, already settled."""
-        return await self._settled(self._begin(call), self._answer)
+        return await self._settled(call, self._resume if call.case else self._answer)
 
     async def embed(self, call: Call) -> Reply:
         """The same path for `/v1/embeddings`: no passages, and an answer of numbers that nobody needs to judge."""
-        return await self._settled(self._begin(call), self._embed)
-
-    async def _settled(self, exchange: Exchange, run: Callable[[Exchange], Awaitable[Reply]]) -> Reply:
-        try:
-            return await run(exchange)
-        except asyncio.CancelledError:
-            # The client has gone: what was begun still gets its outcome.
-            await asyncio.shield(self._settle_failure(exchange, "client_disconnected"))
-            raise
-        except UpstreamError as error:
-            told = await self._with_judged_message(exchange, error)
-            await self._settle_failure(exchange, error.code)
-            raise told from None
-        except GatewayError as error:
-            await self._settle_failure(exchange, error.code)
-            raise
-        except Exception as error:
-            await self._settle_failure(exchange, f"exception:{type(error).__name__}")
-            raise
+        return await self._settled(call, self._embed)
 
     async def _answer(self, exchange: Exchange) -> Reply:
-        if exchange.call.case:
-            return await self._resume(exchange)
         body = await self._query(exchange)  # 3 to 6
         if exchange.stopped is None:
-            await self._retrieve(exchange)  # 7 retrieve, 8 inspect and decide on each
+            # 7 retrieve, 8 inspect and decide on each
+            await retrieve(exchange, self._ports.retriever, self._judging, self._settings.retrieval)
         if exchange.stopped is not None:
             return await self._stop(exchange, stopped_reply)  # 11 settle
-        request = self._request(exchange, body)
-        release = AnswerRelease(self._plan(exchange))
+        request = model_request(exchange, body)
+        release = AnswerRelease(answer_plan(exchange, self._judging, self._ports))
         if exchange.call.prompt.stream:
             stream = await StreamedAnswer.open(exchange, release, request, self._ports)  # 9, 10, 11
             return Reply(headers=stream.headers, stream=stream)
@@ -114,51 +80,38 @@ class Pipeline:
         await settle(self._ports, exchange, EventType.OUTCOME, release=release, model=model)  # 11 settle
         return whole_reply(exchange, release, answer)
 
+    async def _query(self, exchange: Exchange) -> Body:
+        """Steps 3 to 6: the body as it may go on. Where the exchange is stopped then, it must not."""
+        segments = exchange.call.prompt.segments
+        exchange.inspection, exchange.query = await self._judging.judge(  # 3 inspect, 4 decide
+            exchange, Phase.QUERY, segments
+        )
+        draft = intent(exchange)
+        exchange.intended = True  # even if the append fails: the event may have reached the disk
+        await self._ports.audit.append(draft)  # 5 intend
+        return _enforce(exchange, exchange.query)  # 6 enforce
+
     async def _resume(self, exchange: Exchange) -> Reply:
         """The same path for a request that a human has approved: the escalations that the approval covers are lifted,
         all else is judged anew. The model is asked only if the question itself had been held."""
-        cases, key = self._ports.cases, self._ports.hash_key
-        approval = await resume(cases, exchange, key)
+        approval = await resume(self._ports.cases, exchange, self._ports.hash_key)
         if approval.delivered is not None:
-            await cases.redelivered(approval, exchange.principal, exchange=exchange.id)
-            return unpacked(approval.delivered, exchange)
+            return await redelivered(exchange, approval, approval.delivered, self._ports)
         body = await self._query(exchange)  # 3 to 6
         if exchange.stopped is None and approval.answer is None:
-            await self._retrieve(exchange)  # 7, 8
-        elif exchange.stopped is None and not await self._holds_still(exchange, approval):
-            exchange.stop(Effect.REFUSE, CHANGED, message=_CHANGED)
+            await retrieve(exchange, self._ports.retriever, self._judging, self._settings.retrieval)  # 7, 8
+        elif exchange.stopped is None:
+            await recheck_sources(exchange, approval, self._ports.retriever, self._judging)  # 7, 8
         if exchange.stopped is not None:
-            if exchange.retrieval.status not in _UNREACHABLE:  # which says nothing against the approval
-                await requeue(cases, exchange, approval, "judged_differently", key)
+            await return_stopped(exchange, approval, self._ports)
             return await self._stop(exchange, stopped_reply)  # 11 settle
         if approval.answer is None:
-            model = await self._ports.upstream.complete(self._request(exchange, body))  # 9 ask
+            model = await self._ports.upstream.complete(model_request(exchange, body))  # 9 ask
         else:
             model = held_reply(exchange, approval)
-        release = AnswerRelease(self._plan(exchange))
+        release = AnswerRelease(answer_plan(exchange, self._judging, self._ports))
         answer = await release.whole(model.body)  # 10 inspect and decide
-        if approval.answer is not None and (release.all_stopped or release.any_held):
-            await requeue(cases, exchange, approval, "judged_differently", key)
-            await settle(self._ports, exchange, EventType.OUTCOME, release=release, model=model)  # 11 settle
-            return unpacked(packed(whole_reply(exchange, release, answer)), exchange)
-        reply = delivered_reply(exchange, release, answer, edited=approval.edited)
-        kept = packed(reply)
-        delivered = await cases.deliver(approval, exchange.principal, exchange=exchange.id, answer=kept)
-        if delivered != kept:  # a racing request was faster: its answer is the one that counts
-            await self._settle_failure(exchange, "case_delivered")
-            return unpacked(delivered, exchange)
-        await settle(self._ports, exchange, EventType.OUTCOME, release=release, model=model)  # 11 settle
-        return unpacked(kept, exchange)
-
-    async def _holds_still(self, exchange: Exchange, approval: Approval) -> bool:
-        """Whether the caller may still see all that a held answer is made of; then the exchange has these passages."""
-        if not approval.passages:
-            return True
-        await self._search(exchange)
-        if not still_held(approval, exchange.retrieval):
-            return False
-        exchange.passages = [await self._judge_passage(exchange, passage) for passage in approval.passages]
-        return all(judged.kept for judged in exchange.passages)
+        return await deliver(exchange, approval, release, answer, model=model, ports=self._ports)  # 11 settle
 
     async def _embed(self, exchange: Exchange) -> Reply:
         body = await self._query(exchange)  # 3 to 6
@@ -171,199 +124,44 @@ class Pipeline:
         await settle(self._ports, exchange, EventType.OUTCOME, model=reply)  # 11 settle
         return embedded_reply(exchange, model.body)
 
-    async def _query(self, exchange: Exchange) -> Body:
-        segments = exchange.call.prompt.segments
-        exchange.inspection, exchange.query = await self._judging.judge(exchange, Phase.QUERY, segments)  # 3, 4
-        draft = intent(exchange)
-        exchange.intended = True  # even if the append fails: the event may have reached the disk
-        await self._ports.audit.append(draft)  # 5 intend
-        return self._enforce(exchange, exchange.query)  # 6 enforce
-
-    def _begin(self, call: Call) -> Exchange:
-        prompt, principal = call.prompt, call.principal
-        return Exchange(
-            call=call,
-            rulebook=self._ports.rulebook(),
-            app=self._settings.app(principal.app),
-            redactor=Redactor(
-                PseudonymMap(segment.text for segment in prompt.segments),
-                tenant_key(self._ports.hash_key, principal.tenant),
-            ),
-            fields={
-                "principal.tenant": principal.tenant,
-                "principal.app": principal.app,
-                "principal.user": principal.user,
-                "principal.groups": principal.groups,
-                "principal.roles": principal.roles,
-                "request.route": call.route,
-                "request.model": prompt.model,
-                "request.stream": prompt.stream,
-                "request.tools": prompt.tools,
-                "request.unscanned": prompt.unscanned,
-            },
-        )
-
-    def _enforce(self, exchange: Exchange, verdict: Verdict) -> Body:
-        """Apply the query's verdict to the body. A redaction that no edit can carry out stops the exchange."""
-        prompt = exchange.call.prompt
-        if verdict.effect.stops:
-            exchange.stop(verdict.effect)
-            return prompt.body
-        redacted = redact_prompt(
-            prompt, exchange.inspection.findings, verdict.obligations.redactions, exchange.redactor
-        )
-        exchange.count_query_redactions(redacted.kinds)
-        if not redacted.possible:
-            exchange.stop(Effect.REFUSE, "gateway.redaction_impossible")
-        exchange.question = redacted.question
-        return redacted.body
-
-    async def _retrieve(self, exchange: Exchange) -> None:
-        settings = self._settings.retrieval
-        if not _wants_passages(exchange, settings):
-            return
-        await self._search(exchange)  # 7 retrieve
-        if exchange.retrieval.status is not RetrievalStatus.OK and settings.on_failure == "refuse":
-            exchange.stop(Effect.REFUSE, f"gateway.retrieval_{exchange.retrieval.status.value}", message=_NO_SOURCES)
-            return
-        exchange.passages = list(  # 8 inspect and decide on each passage
-            await asyncio.gather(*(self._judge_passage(exchange, passage) for passage in exchange.retrieval.passages))
-        )
-
-    async def _search(self, exchange: Exchange) -> None:
-        query = exchange.redactor.pseudonyms.without_tokens(exchange.question)
-        exchange.retrieval = await self._ports.retriever.retrieve(exchange.principal, query)
-
-    async def _judge_passage(self, exchange: Exchange, passage: Passage) -> JudgedPassage:
-        # Title and section reach the model and the client with the text, so they are judged with it.
-        segments = [
-            Segment(index=index, text=text, provenance=Provenance.PASSAGE)
-            for index, text in enumerate((passage.title, passage.section, passage.text))
-        ]
-        about: dict[str, FieldValue] = {
-            "passage.doc": passage.doc,
-            "passage.access": passage.access,
-            "passage.classification": passage.classification,
-        }
-        inspection, verdict = await self._judging.judge(exchange, Phase.PASSAGE, segments, about)
-        verdict = released(verdict, passage.released)
-        if verdict.effect.stops:
-            # Nobody can be asked about one passage of many: what a human would have to see is left out.
-            return JudgedPassage(passage=passage, verdict=verdict, kept=False, inspection=inspection)
-        found = by_segment(inspection.findings)
-        title, section, text = (
-            exchange.redactor.redact(
-                segment,
-                found.get(segment.index, ()),
-                verdict.obligations.redactions,
-                brought=False,
-            ).text
-            for segment in segments
-        )
-        kept = structs.replace(passage, title=title, section=section, text=text)
-        return JudgedPassage(passage=kept, verdict=verdict, kept=True, inspection=inspection)
-
-    def _request(self, exchange: Exchange, body: Body) -> ModelRequest:
-        prompt = exchange.call.prompt
-        if exchange.shown:
-            body = with_context(body, prompt.question_address, build_context(exchange.shown))
-        if exchange.app.system_prompt:
-            body = with_system_prompt(body, exchange.app.system_prompt)
-        return ModelRequest(
-            model=prompt.model,
-            body=body,
-            passages=exchange.shown,
-            question=exchange.question,
-            exchange=exchange.id,
-        )
-
-    def _plan(self, exchange: Exchange) -> AnswerPlan:
-        policy, fields = exchange.policy, exchange.fields
-        exchange.ground()
-        facts = answer_facts(exchange)
-        exchange.buffered = bool(policy.whole_answer_rules(fields))
-        cut = (
-            Cut(granularity=Granularity.WHOLE)
-            if exchange.buffered
-            else exchange.rulebook.growth.cut(policy.required(Phase.ANSWER, fields) - policy.noted(fields))
-        )
-        assert exchange.query is not None
-        return AnswerPlan(
-            judge=self._judging.answer_judge(exchange, facts),
-            judge_call=lambda tool: self._judging.call_judge(exchange, facts, tool),
-            redactor=exchange.redactor,
-            cut=cut,
-            json_answer=exchange.call.prompt.json_answer,
-            obligations=exchange.query.obligations,
-            sources=list_sources(exchange.shown),
-            caveat=_WITHOUT_SOURCES if exchange.retrieval.status in _UNREACHABLE else "",
-            on_stop=lambda verdict, candidate: self._stop_answer(exchange, verdict, candidate),
-            on_hold=lambda verdicts, candidate, held: self._hold_answer(exchange, verdicts, candidate, held),
-        )
-
     async def _stop(self, exchange: Exchange, reply: Callable[[Exchange, str], Reply]) -> Reply:
         """End an exchange that the model is not asked about."""
         verdict = exchange.query
         assert verdict is not None
-        text = await self._notice(exchange, verdict, candidate="")
-        await settle(self._ports, exchange, EventType.OUTCOME)
+        text = await tell(self._ports, exchange, verdict)
+        await settle(self._ports, exchange, EventType.OUTCOME)  # 11 settle
         return reply(exchange, text)
 
-    async def _stop_answer(self, exchange: Exchange, verdict: Verdict, candidate: str) -> str:
+    async def _settled(self, call: Call, run: Callable[[Exchange], Awaitable[Reply]]) -> Reply:
+        """Run an exchange, and settle it (11) whatever ends it."""
+        exchange = begin(call, self._ports, self._settings)
+        try:
+            return await run(exchange)
+        except asyncio.CancelledError:
+            # The client has gone: what was begun still gets its outcome.
+            await asyncio.shield(settle_failure(self._ports, exchange, "client_disconnected"))
+            raise
+        except UpstreamError as error:
+            told = await judged_error(exchange, error, self._judging, self._ports)
+            await settle_failure(self._ports, exchange, error.code)
+            raise told from None
+        except GatewayError as error:
+            await settle_failure(self._ports, exchange, error.code)
+            raise
+        except Exception as error:
+            await settle_failure(self._ports, exchange, f"exception:{type(error).__name__}")
+            raise
+
+
+def _enforce(exchange: Exchange, verdict: Verdict) -> Body:
+    """Apply the query's verdict to the body. A redaction that no edit can carry out stops the exchange."""
+    prompt = exchange.call.prompt
+    if verdict.effect.stops:
         exchange.stop(verdict.effect)
-        return await self._notice(exchange, verdict, candidate=candidate)
-
-    async def _hold_answer(
-        self, exchange: Exchange, verdicts: Sequence[Verdict], candidate: str, held: HeldAnswer
-    ) -> str:
-        verdict, lifts = united(verdicts)
-        exchange.stop(verdict.effect)
-        return await self._notice(exchange, verdict, candidate=candidate, held=held, lifts=lifts)
-
-    async def _notice(
-        self,
-        exchange: Exchange,
-        verdict: Verdict,
-        *,
-        candidate: str,
-        held: HeldAnswer | None = None,
-        lifts: frozenset[str] = frozenset(),
-    ) -> str:
-        effect = exchange.stopped or verdict.effect
-        if effect is Effect.ESCALATE:
-            await open_case(
-                self._ports.cases,
-                exchange,
-                verdict,
-                candidate=candidate,
-                completion=held.encoded() if held else "",
-                lifts=lifts,
-                key=self._ports.hash_key,
-                now=self._ports.clock(),
-            )
-        message = exchange.stop_message or verdict.message
-        exchange.notice = notice(effect, message, phase=verdict.phase, exchange=exchange.id, case=exchange.case)
-        return exchange.notice
-
-    async def _with_judged_message(self, exchange: Exchange, error: UpstreamError) -> UpstreamError:
-        """The error with the upstream's own words, if the policies let them pass as they are."""
-        plan = self._plan(exchange)
-        release = TextRelease(plan.judge, plan.redactor, Cut(granularity=Granularity.WHOLE))
-        released = await release.whole(error.upstream_message)
-        if not released.text or released.changed or release.stopped is not None:
-            return error
-        return error.with_message(f"{error.message}: {released.text}")
-
-    async def _settle_failure(self, exchange: Exchange, code: str) -> None:
-        if exchange.intended and not exchange.settled:
-            kind = EventType.STREAM_CLOSE if exchange.opened else EventType.OUTCOME
-            await settle(self._ports, exchange, kind, error=code)
-
-
-def _wants_passages(exchange: Exchange, settings: RetrievalSettings) -> bool:
-    call = exchange.call
-    if settings.store == "off" or not exchange.app.retrieval or not exchange.question.strip():
-        return False
-    if call.skip_retrieval and exchange.app.own_context_may_skip_retrieval:
-        return False
-    return "*" in settings.models or call.prompt.model in settings.models
+        return prompt.body
+    redacted = redact_prompt(prompt, exchange.inspection.findings, verdict.obligations.redactions, exchange.redactor)
+    exchange.count_query_redactions(redacted.kinds)
+    if not redacted.possible:
+        exchange.stop(Effect.REFUSE, "gateway.redaction_impossible")
+    exchange.question = redacted.question
+    return redacted.body

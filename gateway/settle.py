@@ -53,6 +53,13 @@ async def settle(
     await asyncio.shield(asyncio.create_task(wait_and_write()))
 
 
+async def settle_failure(ports: Ports, exchange: Exchange, code: str) -> None:
+    """Settle an exchange that ended without an answer, unless nothing was begun or it is settled already."""
+    if exchange.intended and not exchange.settled:
+        kind = EventType.STREAM_CLOSE if exchange.opened else EventType.OUTCOME
+        await settle(ports, exchange, kind, error=code)
+
+
 async def _write(
     ports: Ports,
     exchange: Exchange,
