@@ -19,6 +19,7 @@ from gateway.settings import load_settings
 
 if TYPE_CHECKING:
     from gateway.assembly.reindexing import IndexDesk
+    from gateway.assembly.schedules import Standing
     from gateway.assembly.sources import SourceDesk
     from gateway.cases import CaseStore
     from gateway.policy.bundle import Bundle
@@ -40,6 +41,7 @@ _COMMANDS: Final = {
     "ingest": "gateway.commands.ingest:ingest",
     "keys": "gateway.commands.keys:keys",
     "policy": "gateway.commands.policy:policy",
+    "schedules": "gateway.commands.schedules:schedules",
     "serve": "gateway.commands.serve:serve",
     "settings": "gateway.commands.settings:settings_command",
     "signer": "gateway.commands.signer:signer",
@@ -155,6 +157,12 @@ def cli(context: click.Context, *, config: str) -> None:
             context.obj["record"],
         )
 
+    def schedules() -> "Callable[[], list[Standing]]":
+        from gateway.assembly.ambient import utc_now
+        from gateway.assembly.schedules import standing
+
+        return lambda: standing(context.obj["settings"], utc_now())
+
     def sources() -> "Callable[[], AbstractAsyncContextManager[SourceDesk]]":
         from gateway.assembly.sources import opened_desk
 
@@ -214,6 +222,7 @@ def cli(context: click.Context, *, config: str) -> None:
         "embedders": embedders,
         "index": index,
         "ingest": ingest,
+        "schedules": schedules,
         "sources": sources,
         "reading": reading,
         "parser": parser,

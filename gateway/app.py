@@ -28,6 +28,7 @@ from gateway.assembly.metrics import Metering
 from gateway.assembly.models import build_embeddings, build_router
 from gateway.assembly.node import data_folder, open_audit
 from gateway.assembly.policies import PolicyWorkshop, open_policies
+from gateway.assembly.schedules import ScheduleWatch, start_schedules
 from gateway.assembly.sinks import SinkWatch
 from gateway.audit.read import AuditReader, Filter
 from gateway.cases.case import Case, CaseContent
@@ -96,7 +97,8 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     log = open_audit(settings)
     closing.callback(log.close)
     sinks = SinkWatch(settings)
-    metering = Metering(settings, sinks, clock_us=monotonic_us)
+    schedules = ScheduleWatch(settings)
+    metering = Metering(settings, sinks, schedules, clock_us=monotonic_us)
     audit = metering.log(log)
 
     # What an exchange asks for: policies, passages, models, cases.
@@ -138,6 +140,7 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
     review = build_review(settings, cases, audit=audit, judge_edit=_edit_judge(Judging(ports, settings)), clock=utc_now)
     start_case_clock(settings, environ, closing, cases, audit=audit, clock=utc_now, ids=random_id)
     follow_audit(settings, environ, log, closing, clock=utc_now)
+    start_schedules(settings, environ, log.append_blocking, closing, clock=utc_now)
     metrics = metering.wire(
         door, data, audit=log, policy=policies.state, cases=cases.store, name=log.boot, closing=closing
     )
@@ -160,7 +163,11 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         openai=openai,
         cases=CasesWire(door, cases.store, desk=cases.desk, review=review, openai=openai, key=cases.key),
         feedback=FeedbackWire(door, audit, _asked(data / AUDIT_FILE)),
-        health=HealthWire(lambda: Health(audit=log.healthy, policy=policies.state(), sinks=sinks.keeps_up())),
+        health=HealthWire(
+            lambda: Health(
+                audit=log.healthy, policy=policies.state(), sinks=sinks.keeps_up(), schedules=schedules.sound()
+            )
+        ),
         openapi=OpenApiWire(door),
         trail=audit_wire(settings, door, audit, master, clock=utc_now),
         metrics=metrics,

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol
 
+from gateway.assembly.schedules import ScheduleWatch
 from gateway.assembly.sinks import SinkWatch
 from gateway.cases.case import CaseState
 from gateway.cases.store import CaseStore
@@ -31,9 +32,12 @@ class Healthy(Protocol):
 class Metering:
     """The counts of one worker. With `metrics.access: off` nothing is counted and nothing is in the way."""
 
-    def __init__(self, settings: Settings, sinks: SinkWatch, *, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self, settings: Settings, sinks: SinkWatch, schedules: ScheduleWatch, *, clock_us: Callable[[], int]
+    ) -> None:
         """`clock_us` is monotonic."""
         self._sinks = sinks
+        self._schedules = schedules
         self._access = settings.metrics.access
         self._clock_us = clock_us
         self._counts = Counts(FAMILIES)
@@ -67,7 +71,8 @@ class Metering:
 
         async def exposed() -> bytes:
             counts, gauges = await node.total()
-            return exposition(FAMILIES, counts, [*gauges, *_lags(self._sinks), *await _cases(cases)])
+            own = [*_lags(self._sinks), *self._schedules.gauges()]
+            return exposition(FAMILIES, counts, [*gauges, *own, *await _cases(cases)])
 
         return MetricsWire(door, self._access, exposed)
 

@@ -63,6 +63,7 @@ class EventType(StrEnum):
     HOLD_SET = "hold.set"  # a legal hold: nothing of it is erased or purged
     HOLD_CLEAR = "hold.clear"
     RETENTION_PURGE = "retention.purge"  # texts whose time was over were destroyed; written before and after
+    SCHEDULE_RUN = "schedule.run"  # a task that the node does by itself; written before and after
     KEYS_ROTATED = "admin.body_keys_rotated"
     BREAK_GLASS = "admin.break_glass"  # two people accepted a log that its last signed checkpoint does not fit
     LOG_BOOT = "log.boot"

@@ -22,10 +22,16 @@ class Health(Struct, frozen=True, kw_only=True):
     audit: bool
     policy: PolicyState
     sinks: bool | None = None  # whether copies of events keep up; `None` without sinks
+    schedules: bool | None = None  # whether no schedule's last run failed; `None` without schedules
 
     @property
     def ready(self) -> bool:
         return self.audit
+
+    def checks(self) -> dict[str, bool]:
+        """Each by its name; all but `audit` are information."""
+        more = {"sinks": self.sinks, "schedules": self.schedules}
+        return {"audit": self.audit} | {name: value for name, value in more.items() if value is not None}
 
     def policy_body(self) -> Body:
         """The state of the policies, as it is told to anyone: digests, codes and places."""
@@ -60,7 +66,7 @@ class HealthWire:
         status = 200 if health.ready else 503
         body = {
             "status": "ok" if health.ready else "unavailable",
-            "checks": {"audit": health.audit} | ({} if health.sinks is None else {"sinks": health.sinks}),
+            "checks": health.checks(),
             "policy": health.policy_body(),
         }
         await send_json(send, status, {}, body)

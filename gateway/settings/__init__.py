@@ -33,6 +33,7 @@ from gateway.settings.model import (
 from gateway.settings.policy import PolicySettings, SignatureSettings
 from gateway.settings.reference import settings_reference
 from gateway.settings.retrieval import IngestSettings
+from gateway.settings.schedules import ScheduleSettings
 from gateway.settings.secret import optional_secret, resolve_redis_url, resolve_secret
 from gateway.settings.trail import SinkSettings, TrailSettings
 
@@ -62,6 +63,7 @@ __all__ = [
     "QueueSettings",
     "RetentionSettings",
     "RetrievalSettings",
+    "ScheduleSettings",
     "ServerSettings",
     "Settings",
     "SignatureSettings",

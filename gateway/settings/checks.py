@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from gateway.domain.errors import Fault
 from gateway.settings.cases import MailSettings, SlackSettings, WebhookSettings
 from gateway.settings.model import AnyModel, ModelSettings, Settings
+from gateway.settings.schedules import schedule_faults
 from gateway.settings.secret import is_reference
 from gateway.strict_yaml import Document, Node, quoted, suggestion
 
@@ -28,6 +29,7 @@ def cross_faults(document: Document[Settings]) -> Iterator[Fault]:
     yield from _level_faults(document)
     yield from _body_faults(document)
     yield from _sink_faults(document)
+    yield from schedule_faults(document, settings.schedules)
     names = {model.name for model in settings.models}
     for index, name in enumerate(retrieval.models):
         if name != "*" and name not in names:

@@ -17,6 +17,7 @@ from gateway.settings.console import ConsoleSettings
 from gateway.settings.metrics import MetricsSettings
 from gateway.settings.policy import PolicySettings
 from gateway.settings.retrieval import EmbedderSettings, IngestSettings, RankingSettings, RerankerSettings
+from gateway.settings.schedules import ScheduleSettings
 from gateway.settings.trail import TrailSettings
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -218,6 +219,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     trail: TrailSettings = field(default_factory=TrailSettings)
+    schedules: tuple[ScheduleSettings, ...] = ()
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _about("least severe log lines that are written")
     ] = "info"

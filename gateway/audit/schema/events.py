@@ -63,6 +63,7 @@ EVENTS: Final[Mapping[EventType, Shapes]] = {
     EventType.HOLD_SET: (operations.HoldSet,),
     EventType.HOLD_CLEAR: (operations.HoldCleared,),
     EventType.RETENTION_PURGE: (operations.Purged,),
+    EventType.SCHEDULE_RUN: (operations.ScheduleRun,),
     EventType.KEYS_ROTATED: (operations.KeysRotated,),
     EventType.BREAK_GLASS: (operations.BrokenGlass,),
     EventType.LOG_BOOT: (operations.LogBoot,),

@@ -220,6 +220,22 @@ class Purged(Envelope, frozen=True, kw_only=True):
     salts: Annotated[Count, about("salts of commitments that were destroyed")] = 0
 
 
+class ScheduleRun(Envelope, frozen=True, kw_only=True):
+    """A task that the node does by itself at fixed times: before (`begun`) and after. What the task changes has events
+    of its own."""
+
+    schedule: Annotated[str, about("name of the schedule")]
+    task: Annotated[str, about("what is done")]
+    run: Annotated[str, about("id of the run; its two events share it")]
+    stage: Annotated[
+        Literal["begun", "done", "failed", "timed_out", "interrupted"],
+        about("before; after; `interrupted` by a stop or crash of the node"),
+    ]
+    planned: Annotated[str, about("the time that the schedule names, in UTC")]
+    exit: Annotated[int | None, about("exit code of the task, negative for a signal; none if it has none")] = None
+    seconds: Annotated[Count, about("how long it ran", unit="seconds")] = 0
+
+
 class KeysRotated(Envelope, frozen=True, kw_only=True):
     """Data keys were wrapped anew."""
 
