@@ -264,7 +264,9 @@ def test_a_run_and_what_is_beside_it_give_the_root(size: int, data: st.DataObjec
         proof = beside(tree.subtree, first, end, size)
     root = root_of(leaves)
     assert root_with(proof, first, leaves[first:end], size) == root
-    assert len(proof.before) + len(proof.behind) <= 2 * size.bit_length()
+    # Whole subtrees: at most one of each height before, and on the way up to the largest and down again behind.
+    assert len(proof.before) <= size.bit_length()
+    assert len(proof.behind) <= 2 * size.bit_length()
     wrong = [*leaves[first : end - 1], leaf_hash(b"another")]
     assert root_with(proof, first, wrong, size) != root
     assert root_with(proof, first, leaves[first : end - 1], size) != root
