@@ -67,16 +67,181 @@ class _Commands(click.Group):
 class _Context(dict[str, Any]):
     """What commands ask of the composition root, made when it is asked for: `gateway policy lint` loads no model."""
 
-    def __init__(self, config: str, makers: dict[str, Callable[[], Any]]) -> None:
+    def __init__(self, config: str) -> None:
         super().__init__(config=config)
-        self._makers = makers
 
     def __missing__(self, key: str) -> Any:
-        value = self[key] = self._makers[key]()
+        value = self[key] = _MAKERS[key](self)
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self or key in self._makers else default
+        return self[key] if key in self or key in _MAKERS else default
+
+
+def _settings(made: _Context) -> Any:
+    return load_settings(Path(made["config"]) if made["config"] else None, os.environ)
+
+
+def _signals(made: _Context) -> Any:
+    from gateway.detectors import installed_signals
+
+    return installed_signals(made["settings"].inspection)
+
+
+def _kinds(made: _Context) -> Any:  # noqa: ARG001 -- as all makers
+    from gateway.detectors import installed_kinds
+
+    return installed_kinds()
+
+
+def _record(made: _Context) -> Callable[[EventDraft], object]:
+    from gateway.assembly.node import record_event
+
+    return lambda draft: record_event(made["settings"], draft)
+
+
+def _announce(made: _Context) -> object:
+    from gateway.assembly.cases import case_announcer
+
+    return case_announcer(made["settings"], os.environ)
+
+
+def _body_wrappers(made: _Context) -> object:
+    from gateway.assembly.bodies import wrappers_of
+
+    return wrappers_of(made["settings"], os.environ)
+
+
+def _open_cases(made: _Context) -> "Callable[[], CaseStore]":
+    from gateway.assembly.cases import case_store
+
+    return lambda: case_store(made["settings"], os.environ)
+
+
+def _embedder(made: _Context) -> Callable[[], Embedder]:  # noqa: ARG001 -- as all makers
+    from gateway.retrieval.embedding import MiniLmEmbedder
+
+    return cache(MiniLmEmbedder)  # whoever asks gets the same one: a model is loaded once
+
+
+def _passage_store(made: _Context) -> "Callable[[], ServingStore | FallbackStore[ServingStore]]":
+    from gateway.assembly.index import open_store
+    from gateway.retrieval.embedding import MiniLmEmbedder
+
+    return lambda: open_store(made["settings"], os.environ, MiniLmEmbedder)
+
+
+def _ingest(made: _Context) -> "Callable[[], AbstractAsyncContextManager[Ingest]]":
+    from gateway.assembly.ambient import random_id
+    from gateway.assembly.ingest import opened_ingest
+
+    return lambda: opened_ingest(
+        made["settings"],
+        made["passage_store"],
+        made["embedder"](),
+        run=random_id(),
+        others=made["embedders"],
+    )
+
+
+def _embedders(made: _Context) -> object:
+    from gateway.assembly.index import embedders_of
+
+    return embedders_of(made["settings"], os.environ)
+
+
+def _index(made: _Context) -> "Callable[[], AbstractAsyncContextManager[IndexDesk]]":
+    from gateway.assembly.reindexing import opened_index
+
+    return lambda: opened_index(
+        made["settings"],
+        made["passage_store"],
+        lambda: (made["embedder"](), made["embedders"]),
+        made["record"],
+    )
+
+
+def _schedules(made: _Context) -> "Callable[[], list[Standing]]":
+    from gateway.assembly.ambient import utc_now
+    from gateway.assembly.schedules import standing
+
+    return lambda: standing(made["settings"], utc_now())
+
+
+def _sources(made: _Context) -> "Callable[[], AbstractAsyncContextManager[SourceDesk]]":
+    from gateway.assembly.sources import opened_desk
+
+    return lambda: opened_desk(made["settings"], made["passage_store"], made["record"])
+
+
+def _reading(made: _Context) -> object:
+    from gateway.assembly.ingest import reading_of
+
+    return reading_of(made["settings"])
+
+
+def _parser(made: _Context) -> object:
+    from gateway.assembly.ingest import parser_of
+
+    return parser_of(made["settings"])
+
+
+def _on_ingested(made: _Context) -> "Callable[[IngestReport], object]":
+    return lambda report: [made["record"](draft) for draft in report.events()]
+
+
+def _converse(made: _Context) -> "Callable[[Bundle], tuple[ConversationResult, ...]]":
+    from gateway.conversing import converse
+
+    return lambda bundle: converse(bundle, made["settings"].inspection)
+
+
+def _versions(made: _Context) -> "Callable[[Bundle], dict[str, str]]":
+    from gateway.detectors import build_detectors
+
+    def of(bundle: "Bundle") -> dict[str, str]:
+        built = build_detectors(bundle, made["settings"].inspection, made["embedder"])
+        return {detector.name: detector.version for detector in built}
+
+    return of
+
+
+def _recomputing(made: _Context) -> "Callable[[Bundle, str], AbstractContextManager[Recompute]]":
+    from gateway.assembly.recomputing import opened_recomputing
+    from gateway.commands.audit.people import account
+
+    return lambda bundle, reason: opened_recomputing(
+        made["settings"],
+        made["body_wrappers"],
+        made["embedder"],
+        bundle,
+        by=account(),
+        reason=reason,
+    )
+
+
+_MAKERS: Final[dict[str, Callable[[_Context], Any]]] = {
+    "announce": _announce,
+    "open_cases": _open_cases,
+    "body_wrappers": _body_wrappers,
+    "converse": _converse,
+    "settings": _settings,
+    "signals": _signals,
+    "kinds": _kinds,
+    "record": _record,
+    "embedder": _embedder,
+    "passage_store": _passage_store,
+    "embedders": _embedders,
+    "index": _index,
+    "ingest": _ingest,
+    "schedules": _schedules,
+    "sources": _sources,
+    "reading": _reading,
+    "parser": _parser,
+    "on_ingested": _on_ingested,
+    "versions": _versions,
+    "recomputing": _recomputing,
+}
 
 
 @click.group(cls=_Commands)
@@ -85,152 +250,7 @@ class _Context(dict[str, Any]):
 @click.pass_context
 def cli(context: click.Context, *, config: str) -> None:
     """The answer gateway: policies, personal data, retrieval, escalation and audit between clients and a model."""
-
-    def settings() -> Any:
-        return load_settings(Path(config) if config else None, os.environ)
-
-    def signals() -> Any:
-        from gateway.detectors import installed_signals
-
-        return installed_signals(context.obj["settings"].inspection)
-
-    def kinds() -> Any:
-        from gateway.detectors import installed_kinds
-
-        return installed_kinds()
-
-    def record() -> Callable[[EventDraft], object]:
-        from gateway.assembly.node import record_event
-
-        return lambda draft: record_event(context.obj["settings"], draft)
-
-    def announce() -> object:
-        from gateway.assembly.cases import case_announcer
-
-        return case_announcer(context.obj["settings"], os.environ)
-
-    def body_wrappers() -> object:
-        from gateway.assembly.bodies import wrappers_of
-
-        return wrappers_of(context.obj["settings"], os.environ)
-
-    def open_cases() -> "Callable[[], CaseStore]":
-        from gateway.assembly.cases import case_store
-
-        return lambda: case_store(context.obj["settings"], os.environ)
-
-    def embedder() -> Callable[[], Embedder]:
-        from gateway.retrieval.embedding import MiniLmEmbedder
-
-        return cache(MiniLmEmbedder)  # whoever asks gets the same one: a model is loaded once
-
-    def passage_store() -> "Callable[[], ServingStore | FallbackStore[ServingStore]]":
-        from gateway.assembly.index import open_store
-        from gateway.retrieval.embedding import MiniLmEmbedder
-
-        return lambda: open_store(context.obj["settings"], os.environ, MiniLmEmbedder)
-
-    def ingest() -> "Callable[[], AbstractAsyncContextManager[Ingest]]":
-        from gateway.assembly.ambient import random_id
-        from gateway.assembly.ingest import opened_ingest
-
-        return lambda: opened_ingest(
-            context.obj["settings"],
-            context.obj["passage_store"],
-            context.obj["embedder"](),
-            run=random_id(),
-            others=context.obj["embedders"],
-        )
-
-    def embedders() -> object:
-        from gateway.assembly.index import embedders_of
-
-        return embedders_of(context.obj["settings"], os.environ)
-
-    def index() -> "Callable[[], AbstractAsyncContextManager[IndexDesk]]":
-        from gateway.assembly.reindexing import opened_index
-
-        return lambda: opened_index(
-            context.obj["settings"],
-            context.obj["passage_store"],
-            lambda: (context.obj["embedder"](), context.obj["embedders"]),
-            context.obj["record"],
-        )
-
-    def schedules() -> "Callable[[], list[Standing]]":
-        from gateway.assembly.ambient import utc_now
-        from gateway.assembly.schedules import standing
-
-        return lambda: standing(context.obj["settings"], utc_now())
-
-    def sources() -> "Callable[[], AbstractAsyncContextManager[SourceDesk]]":
-        from gateway.assembly.sources import opened_desk
-
-        return lambda: opened_desk(context.obj["settings"], context.obj["passage_store"], context.obj["record"])
-
-    def reading() -> object:
-        from gateway.assembly.ingest import reading_of
-
-        return reading_of(context.obj["settings"])
-
-    def parser() -> object:
-        from gateway.assembly.ingest import parser_of
-
-        return parser_of(context.obj["settings"])
-
-    def on_ingested() -> "Callable[[IngestReport], object]":
-        return lambda report: [context.obj["record"](draft) for draft in report.events()]
-
-    def converse() -> "Callable[[Bundle], tuple[ConversationResult, ...]]":
-        from gateway.conversing import converse
-
-        return lambda bundle: converse(bundle, context.obj["settings"].inspection)
-
-    def versions() -> "Callable[[Bundle], dict[str, str]]":
-        from gateway.detectors import build_detectors
-
-        def of(bundle: "Bundle") -> dict[str, str]:
-            built = build_detectors(bundle, context.obj["settings"].inspection, context.obj["embedder"])
-            return {detector.name: detector.version for detector in built}
-
-        return of
-
-    def recomputing() -> "Callable[[Bundle, str], AbstractContextManager[Recompute]]":
-        from gateway.assembly.recomputing import opened_recomputing
-        from gateway.commands.audit.people import account
-
-        return lambda bundle, reason: opened_recomputing(
-            context.obj["settings"],
-            context.obj["body_wrappers"],
-            context.obj["embedder"],
-            bundle,
-            by=account(),
-            reason=reason,
-        )
-
-    makers: dict[str, Callable[[], Any]] = {
-        "announce": announce,
-        "open_cases": open_cases,
-        "body_wrappers": body_wrappers,
-        "converse": converse,
-        "settings": settings,
-        "signals": signals,
-        "kinds": kinds,
-        "record": record,
-        "embedder": embedder,
-        "passage_store": passage_store,
-        "embedders": embedders,
-        "index": index,
-        "ingest": ingest,
-        "schedules": schedules,
-        "sources": sources,
-        "reading": reading,
-        "parser": parser,
-        "on_ingested": on_ingested,
-        "versions": versions,
-        "recomputing": recomputing,
-    }
-    context.obj = _Context(config, makers)
+    context.obj = _Context(config)
 
 
 def main() -> None:
