@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 
 from gateway.assembly.ambient import ascending_id, monotonic_us, random_id, utc_now
 from gateway.assembly.audit import audit_wire, follow_audit
-from gateway.assembly.bodies import keeping_log
+from gateway.assembly.bodies import bodies_kept, keeping_log
 from gateway.assembly.cases import build_cases, build_review, start_case_clock
 from gateway.assembly.console import ConsoleNeeds, build_console
 from gateway.assembly.index import build_retriever, open_store
@@ -165,7 +165,11 @@ async def _wire(settings: Settings, environ: Mapping[str, str], closing: AsyncEx
         feedback=FeedbackWire(door, audit, _asked(data / AUDIT_FILE)),
         health=HealthWire(
             lambda: Health(
-                audit=log.healthy, policy=policies.state(), sinks=sinks.keeps_up(), schedules=schedules.sound()
+                audit=log.healthy,
+                policy=policies.state(),
+                sinks=sinks.keeps_up(),
+                bodies=bodies_kept(ports.audit),
+                schedules=schedules.sound(),
             )
         ),
         openapi=OpenApiWire(door),

@@ -63,6 +63,11 @@ def keeping_log(
     return keeping
 
 
+def bodies_kept(log: AuditLog) -> bool | None:
+    """Whether texts can be kept, for probes; `None` for a log of `keeping_log` that keeps none."""
+    return log.healthy if isinstance(log, KeepingLog) else None
+
+
 def _master(reference: str, environ: Mapping[str, str]) -> MasterWrapper:
     text = resolve_secret(reference, environ).reveal()
     try:

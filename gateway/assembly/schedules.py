@@ -58,7 +58,7 @@ def start_schedules(
     around = Surroundings(
         folder=folder,
         command=command,
-        environ=environ,
+        variables=environ,
         node=settings.audit.log_name,
         record=record,
         clock=clock,

@@ -27,6 +27,11 @@ class KeepingLog:
         self._writer = writer
         self._under_way: set[asyncio.Task[Receipt]] = set()
 
+    @property
+    def healthy(self) -> bool:
+        """Whether the texts that came last could be kept."""
+        return self._writer.healthy
+
     async def append(self, draft: EventDraft) -> Receipt:
         """As the port says; a cancelled caller cancels neither the texts nor the event."""
         if not draft.bodies:

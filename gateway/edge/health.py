@@ -22,6 +22,7 @@ class Health(Struct, frozen=True, kw_only=True):
     audit: bool
     policy: PolicyState
     sinks: bool | None = None  # whether copies of events keep up; `None` without sinks
+    bodies: bool | None = None  # whether texts are kept that have to be; `None` where none are
     schedules: bool | None = None  # whether no schedule's last run failed; `None` without schedules
 
     @property
@@ -30,7 +31,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     def checks(self) -> dict[str, bool]:
         """Each by its name; all but `audit` are information."""
-        more = {"sinks": self.sinks, "schedules": self.schedules}
+        more = {"sinks": self.sinks, "bodies": self.bodies, "schedules": self.schedules}
         return {"audit": self.audit} | {name: value for name, value in more.items() if value is not None}
 
     def policy_body(self) -> Body:

@@ -32,7 +32,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 
     folder: RunFolder
     command: Sequence[str]
-    environ: Mapping[str, str]
+    variables: Mapping[str, str]
     node: str
     record: Callable[[EventDraft], object]
     clock: Callable[[], datetime]
@@ -111,7 +111,7 @@ class Keeper:
         printed = self._around.folder.printed(self._schedule.name)
         try:
             self._child = Child.start(
-                [*self._around.command, *self._arguments], self._around.environ, printed=printed, lock=self._lock
+                [*self._around.command, *self._arguments], self._around.variables, printed=printed, lock=self._lock
             )
         except StoreUnavailable as error:
             _log.error("schedule_not_started", schedule=self._schedule.name, reason=error.message)

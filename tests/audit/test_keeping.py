@@ -14,6 +14,7 @@ from msgspec import structs
 from support.declared import check_draft
 from support.fakes import FakeAudit
 
+from gateway.assembly.bodies import bodies_kept
 from gateway.audit.body_store import BodyStore, unseal
 from gateway.audit.body_writer import BodyWriter
 from gateway.audit.data_keys import DataKeys, KeyDestroyedError, KeyOwner, month_of
@@ -163,18 +164,20 @@ async def test_a_key_that_another_process_destroyed_is_used_no_more(folder: Fold
 
 async def test_a_store_that_cannot_be_written_stops_the_exchange_and_says_so(folder: Folder) -> None:
     writer, audit = folder.writer(), FakeAudit()
+    keeping = KeepingLog(audit, writer)
+    assert bodies_kept(keeping) is True
     folder.bodies.unlink()
     folder.bodies.with_name("bodies.db-wal").unlink()
     db = sqlite3.connect(folder.keys)
     db.execute("DROP TABLE data_keys")
     db.commit()
     with pytest.raises(AuditUnavailable):
-        await KeepingLog(audit, writer).append(INTENT)
+        await keeping.append(INTENT)
     db.close()
     (draft,) = audit.drafts
     assert draft.body["uncaptured"] == ["query", "request"]
     assert "bodies" not in draft.body
-    assert not writer.healthy
+    assert bodies_kept(keeping) is False
     check_draft(draft)
 
 

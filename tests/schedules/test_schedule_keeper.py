@@ -42,7 +42,7 @@ class Node:
         around = Surroundings(
             folder=self.folder,
             command=command,
-            environ={"PATH": os.environ["PATH"], "WORD": "given"},
+            variables={"PATH": os.environ["PATH"], "WORD": "given"},
             node="n",
             record=self.record,
             clock=lambda: self.now,
