@@ -38,7 +38,7 @@ def test_an_author_looks_explains_and_tries(site, visit) -> None:
     page.get_by_role("link", name="Try it").click()
     run(page, "What does my account cost?")
     assert "redact" in page.get_by_role("heading", name="Ended with").inner_text()
-    assert "4111" not in page.content()
+    assert "4111 1111" not in page.content()
     exchange = page.locator("dd.mono").first.inner_text()
     page.goto(f"{site.url}/policies/event?id={exchange}")
     assert page.get_by_role("heading", name="answer: redact").is_visible()

