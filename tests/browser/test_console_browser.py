@@ -158,7 +158,7 @@ def test_personal_data_shows_after_a_reason(site, visit) -> None:
     page = visit("zoe").go(f"/cases/{case}").page
     with expect_page(page):
         page.get_by_role("button", name="Claim this case").click()
-    assert "4111" not in page.content()
+    assert "4111 1111" not in page.content()
     page.locator("summary", has_text="Show personal data").click()
     page.get_by_label("Why do you need to see it?").fill("caller check")
     with expect_page(page):
