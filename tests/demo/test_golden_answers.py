@@ -91,7 +91,7 @@ def test_answers_are_short(found):
 
 @pytest.fixture(scope="module")
 def gateway(folder):
-    with running_gateway(Settings(data_dir=folder, policies=(POLICIES,))) as running:
+    with running_gateway(Settings(data_dir=folder, policies=(POLICIES / "base", POLICIES / "finance"))) as running:
         yield running
 
 
