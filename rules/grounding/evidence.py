@@ -29,7 +29,7 @@ _PREFIX: Final = 5  # words that share so much and differ in their ends by no mo
 _ENDING: Final = 4
 _NEARLY: Final = 0.8  # are taken for one at this part of their weight
 _AS_NEAR: Final = 0.05  # sentences whose coverage is within this of the best one say as much
-_SAME_LENGTH: Final = 0.7  # share of a negated sentence that a claim without negation must repeat to deny it
+_SAME_LENGTH: Final = 0.7  # share of a negated sentence that a claim must repeat to deny it, or to say it again
 _PASSAGES: Final = 512  # passages whose words are kept: a few megabytes
 _MOST_SENTENCES: Final = 400  # of one passage; a longer one is no passage
 
@@ -110,7 +110,7 @@ class Evidence:
             rare=sum(word.weight for word, share in zip(words, kept, strict=True) if not share),
             numbers=min(absent, 2),
             names=sum(word.stem not in self._holders for word in names) / len(names) if names else 0.0,
-            turned=bool(near) and all(self._turns(claim, place) for place in near),
+            turned=bool(near) and not self._repeats_denial(claim) and all(self._turns(claim, place) for place in near),
             opposed=bool(near) and all(self._opposes(claim, place) for place in near),
             covered=best / total,
             other_numbers=any(self._claims[place].numbers - claim.numbers for place in near),
@@ -140,13 +140,22 @@ class Evidence:
         near = self._claims[place]
         if claim.negated:
             return not any(one.negated for one in self._claims[max(0, place - 1) : place + 2])
-        return near.negated and len(near.stems & claim.stems) >= _SAME_LENGTH * len(near.stems)
+        return near.negated and _repeats(claim, near)
+
+    def _repeats_denial(self, claim: Claim) -> bool:
+        """Whether a negated claim says again what some negated sentence says. A row of a table that is told with the
+        names of its columns is nearer to the header, and has its negation from the row."""
+        return claim.negated and any(_repeats(claim, one) for one in self._claims if one.negated)
 
     def _opposes(self, claim: Claim, place: int) -> bool:
         poles = self._claims[place].poles
         if place + 1 < len(self._claims):
             poles |= self._claims[place + 1].poles
         return opposed(claim.poles, poles)
+
+
+def _repeats(claim: Claim, sentence: Claim) -> bool:
+    return 0 < len(sentence.stems & claim.stems) >= _SAME_LENGTH * len(sentence.stems)
 
 
 def evidence_of(passages: Iterable[Passage], question: str) -> Evidence:

@@ -18,7 +18,7 @@ from gateway.domain.grounds import Support
 from rules.grounding.evidence import Evidence, Measures
 from rules.grounding.words import Claim
 
-GROUNDING_VERSION: Final = "1"
+GROUNDING_VERSION: Final = "2"
 """Moves with every change of reading, measures or weights."""
 
 UNSUPPORTED: Final = 0.5

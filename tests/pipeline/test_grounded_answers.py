@@ -108,7 +108,7 @@ async def test_unsupported_sentences_are_stripped_with_their_citations(tmp_path,
     (outcome,) = [d for d in world.audit.drafts if d.type in {EventType.OUTCOME, EventType.STREAM_CLOSE}]
     assert outcome.body["redacted"]["answer"] == {"grounding.contradicted": 1, "grounding.unsupported": 1}
     (detector,) = outcome.body["signals"][0]["detectors"]
-    assert (detector["name"], detector["version"], detector["status"]) == ("grounding", "1", "ok")
+    assert (detector["name"], detector["version"], detector["status"]) == ("grounding", "2", "ok")
     assert outcome.body["signals"][0]["values"]["assistant"]["grounding.contradicted"] is True
     assert outcome.body["coverage"]["ran"] == ["grounding"]
 

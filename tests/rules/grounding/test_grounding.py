@@ -53,6 +53,20 @@ def test_what_passages_say_is_supported(answer):
     assert states(answer, BRANCH, FEES) == []
 
 
+TABLE = (
+    "| Account | Monthly fee | Overdraft buffer | Card |\n|---|---|---|---|\n| Everyday | £0 | £50 | Standard |\n"
+    "| Plus | £9.50 | £250 | Plus, free abroad |\n| Basic | £0 | none, no overdraft offered | Standard |"
+)
+
+
+def test_a_row_of_a_table_has_its_negation_wherever_the_row_stands():
+    told = "Account: Basic; Monthly fee: £0; Overdraft buffer: none, no overdraft offered; Card: Standard."
+    assert states(told, TABLE) == []
+    assert states("The Everyday account has no monthly fee, no overdraft buffer of £50 and no card.", TABLE) == [
+        ("contradicted", "negation")
+    ]
+
+
 @pytest.mark.parametrize(
     ("answer", "state"),
     [
