@@ -4,33 +4,24 @@ import json
 import shutil
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser_pages import PEOPLE
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from support.server import ModelServer, RunningGateway, completion, model_server, running_gateway
 from support.wire import wire_settings
 
 from gateway.console.accounts import Accounts
 from gateway.console.database import ConsoleDatabase
-from gateway.console.roles import Role
 from gateway.domain.text import Secret
 from gateway.settings import ConsoleSettings, RetrievalSettings
 from gateway.settings.folder import CONSOLE_FILE
 
 POLICIES = Path(__file__).parent.parent / "support" / "case_policies"
 PASSWORD = "a long enough password"
-PEOPLE = {
-    "zoe": (Role.REVIEWER,),
-    "bram": (Role.REVIEWER,),
-    "lena": (Role.LEAD,),
-    "auditor": (Role.AUDITOR,),
-    "author": (Role.AUTHOR,),
-    "admin": (Role.ADMIN,),
-}
 OPTIONS = (
     "--no-sandbox",
     "--disable-quic",
@@ -156,10 +147,3 @@ def visit(site: Site, browser: Browser) -> Iterator[Any]:
     for visitor in opened:
         visitor.context.close()
     assert complaints == []
-
-
-@contextmanager
-def expect_page(page: Page) -> Iterator[None]:
-    """The block makes the browser load a page."""
-    with page.expect_navigation():
-        yield

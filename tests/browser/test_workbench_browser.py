@@ -1,7 +1,7 @@
 """The pages for authors and admins in a real Chromium: policies, sources, trial runs."""
 
 import pytest
-from conftest import expect_page
+from browser_pages import expect_page
 from playwright.sync_api import Page
 from support.server import completion
 from test_console_browser import violations

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from conftest import OPENED, Stage, make_stage
+from console_stage import OPENED, Stage, make_stage
 from oidc_provider import Provider, callback, provider
 
 from gateway.console.oidc import OidcClient

@@ -6,7 +6,7 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-from conftest import OPENED
+from console_stage import OPENED
 
 from gateway.cases import BlindReviews
 from gateway.cases.case import REVIEWER

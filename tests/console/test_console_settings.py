@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import make_stage
+from console_stage import make_stage
 from console_support import door_of
 
 from gateway.console.roles import Role
