@@ -7,8 +7,9 @@ from typing import Final, Self
 
 from msgspec import Struct
 
-from gateway.audit.secure_file import forget, open_secure, transaction, unavailable_on_error
+from gateway.audit.secure_file import forget, open_secure, unavailable_on_error
 from gateway.domain.sealing import Sealer
+from gateway.transaction import transaction
 
 WHAT: Final = "body store"
 _APPLICATION_ID: Final = 0x61756264  # "aubd"

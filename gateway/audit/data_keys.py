@@ -14,9 +14,10 @@ from typing import Final, Self
 
 from msgspec import Struct
 
-from gateway.audit.secure_file import forget, open_secure, transaction, unavailable_on_error
+from gateway.audit.secure_file import forget, open_secure, unavailable_on_error
 from gateway.audit.wrapping import Wrappers
 from gateway.domain.sealing import KEY_BYTES, UnsealError
+from gateway.transaction import transaction
 
 WHAT: Final = "key store"
 _APPLICATION_ID: Final = 0x61756B79  # "auky"

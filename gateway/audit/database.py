@@ -11,6 +11,7 @@ from gateway.audit.commitment import SALT_BYTES
 from gateway.audit.entry import EMPTY, Chained, Salt, Tip
 from gateway.audit.row import Row
 from gateway.domain.errors import AuditUnavailable
+from gateway.transaction import transaction
 
 SCHEMA_VERSION: Final = 1
 DESTROYED_SALT: Final = bytes(SALT_BYTES)
@@ -191,17 +192,11 @@ def _require_wal(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _create_or_check(db: sqlite3.Connection, path: Path) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         if db.execute("PRAGMA user_version").fetchone()[0] == 0 and not _tables(db):
             for statement in _statements():
                 db.execute(statement)
         _check_version(db, path)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _statements() -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from gateway.audit.entry import parse_timestamp
 from gateway.domain.errors import GatewayError
 from gateway.domain.event import EventDraft, EventType
 from gateway.domain.ports import AuditLog
+from gateway.loop_task import LoopTask
 
 
 class Heartbeat:
@@ -31,18 +31,15 @@ class Heartbeat:
         self._every = timedelta(seconds=every_s)
         self._clock = clock
         self._warn = warn
-        self._task: asyncio.Task[None] | None = None
+        self._task = LoopTask(self._run)
 
     def start(self) -> None:
         """Begin, in a task of the running loop."""
-        self._task = asyncio.create_task(self._run())
+        self._task.start()
 
     async def stop(self) -> None:
         """End the task."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._task.stop()
 
     async def beat(self) -> timedelta:
         """Append a sign of life if it is due; the time until the next may be. Raises `AuditUnavailable`."""

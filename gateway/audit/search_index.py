@@ -27,6 +27,7 @@ from gateway.audit.row import Row
 from gateway.audit.search_tally import Group, Grouping, Measure, Tally, tallies_of
 from gateway.audit.search_terms import RARE, Facet, facets_of, term
 from gateway.audit.text_tag import tag_of
+from gateway.transaction import transaction
 
 BLOCK: Final = 4_096
 _VERSION: Final = 2
@@ -190,31 +191,23 @@ class SearchIndex:
 
     def begin_anew(self) -> None:
         """Forget everything."""
-        with unavailable_on_error(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
+        with unavailable_on_error(self.path), transaction(self._db):
             _make(self._db)
-            self._db.execute("COMMIT")
 
     def forget_texts(self, places: Iterable[int]) -> None:
         """Drop the tags of the texts of these events, and take in again those whose salts the log still has. For
         erasure: afterwards the file holds no byte that was made from an erased text."""
         with unavailable_on_error(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._db):
                 end = _progress(self._db).seq
                 for seq in places:
                     self._db.execute("DELETE FROM texts WHERE seq = ?", (seq,))
                     if seq <= end:
                         self._db.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", self._tags(seq, seq))
-                self._db.execute("COMMIT")
-            except BaseException:
-                _roll_back(self._db)
-                raise
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _step(self, most: int) -> int:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             at = _progress(self._db)
             if not fits(self._events, at):
                 _make(self._db)
@@ -227,10 +220,6 @@ class SearchIndex:
                 tags = self._tags(rows[0].seq, rows[-1].seq)
                 self._db.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", tags)
                 self._db.execute("UPDATE progress SET seq = ?, hash = ?", (rows[-1].seq, rows[-1].hash))
-            self._db.execute("COMMIT")
-        except BaseException:
-            _roll_back(self._db)
-            raise
         return max(0, tip - (rows[-1].seq if rows else tip))
 
     def _tags(self, first: int, last: int) -> list[tuple[int, int]]:
@@ -248,10 +237,9 @@ class SearchIndex:
             db.execute("PRAGMA synchronous = NORMAL")  # it is made anew after a loss
             db.execute("PRAGMA secure_delete = ON")
             db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            db.execute("BEGIN IMMEDIATE")
-            if not _is_current(db):
-                _make(db)
-            db.execute("COMMIT")
+            with transaction(db):
+                if not _is_current(db):
+                    _make(db)
         except BaseException:
             db.close()
             raise
@@ -272,11 +260,6 @@ class SearchIndex:
 
 _LOST: Final = frozenset({"corrupt", "not_a_log"})
 """What is wrong with a file that only a new one can replace."""
-
-
-def _roll_back(db: sqlite3.Connection) -> None:
-    if db.in_transaction:  # some errors have ended it already
-        db.execute("ROLLBACK")
 
 
 def _progress(db: sqlite3.Connection) -> Progress:

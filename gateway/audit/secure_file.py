@@ -15,6 +15,7 @@ from typing import Final
 
 from gateway.audit.database import reason_of, sync_folder
 from gateway.domain.errors import AuditUnavailable
+from gateway.transaction import transaction
 
 _BUSY_S: Final = 5.0
 _PAUSE_S: Final = 0.02
@@ -48,19 +49,6 @@ def _create_or_check(
             db.execute(f"PRAGMA application_id = {application_id}")
         if db.execute("PRAGMA application_id").fetchone()[0] != application_id:
             raise AuditUnavailable(f"the file `{path}` is no {what} that this gateway knows: restore it")
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; the write lock is taken first."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 @contextmanager

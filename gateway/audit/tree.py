@@ -14,6 +14,7 @@ from gateway.audit import database
 from gateway.audit.entry import leaf_hash
 from gateway.audit.merkle import EMPTY_ROOT, consistency_proof, hash_children, inclusion_proof, root_of, split
 from gateway.domain.errors import AuditUnavailable
+from gateway.transaction import transaction
 
 _TILE_LEVEL: Final = 8
 TILE: Final = 1 << _TILE_LEVEL
@@ -98,14 +99,9 @@ class Tree:
         """Keep the tiles that `size` leaves fill."""
         while self._tiles < size >> _TILE_LEVEL:
             end = min(size >> _TILE_LEVEL, self._tiles + _TILES_A_COMMIT)
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._db):
                 for tile in range(self._tiles, end):
                     self._add_tile(tile)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
             self._tiles = end
 
     def _add_tile(self, tile: int) -> None:

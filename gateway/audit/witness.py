@@ -18,6 +18,7 @@ from gateway.audit.checkpoint import SignedCheckpoint, cosign, parse_size
 from gateway.audit.merkle import EMPTY_ROOT, verify_consistency
 from gateway.audit.note import NoteError, SigningKey, VerifierKey
 from gateway.audit.proof import parse_hashes
+from gateway.transaction import transaction
 
 SIZE_TYPE: Final = "text/x.tlog.size"
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
@@ -92,15 +93,8 @@ class Witness:
             return Reply(403, "no signature of a known key of that log\n")
         if asked.old > point.size:
             return Reply(400, "the old size is beyond the checkpoint\n")
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                reply = self._decide(asked)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-        return reply
+        with self._lock, transaction(self._db):
+            return self._decide(asked)
 
     def latest(self, origin: str) -> str | None:
         """The last checkpoint of a log with our cosignature, for whoever compares views."""

@@ -23,6 +23,7 @@ from gateway.cases.store import CaseStore
 from gateway.cases.transitions import Transitions
 from gateway.cases.watch import QualityWatch
 from gateway.domain.errors import GatewayError, RequestError
+from gateway.loop_task import LoopTask
 
 _log = structlog.get_logger("gateway.cases")
 
@@ -85,18 +86,15 @@ class CaseClock:
         self._lock = lock
         self._tick_s = tick_s
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._task = LoopTask(self._run)
 
     def start(self) -> None:
         """Begin to tick, in a task of the running loop."""
-        self._task = asyncio.create_task(self._run())
+        self._task.start()
 
     async def stop(self) -> None:
         """End the task. A transition under way is finished or never began: the store writes all or nothing."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._task.stop()
 
     async def tick(self) -> None:
         """Move every case that is due, once, and carry the announcements that are due, and look at

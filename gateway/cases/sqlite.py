@@ -17,6 +17,7 @@ from typing import Any, Final, Self, TypeVar
 from gateway.cases.database import AlreadyThere, Row, Session, Value
 from gateway.cases.rows import UNDECIDED_SQL
 from gateway.domain.errors import GuardUnavailable
+from gateway.transaction import transaction
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _CASES: Final = (
@@ -105,7 +106,7 @@ class SqliteDatabase:
 
     async def write(self, work: Callable[[Session], T]) -> T:
         def within() -> T:
-            with _transaction(self._db):
+            with transaction(self._db):
                 return work(self._session)
 
         return await self._run(within)
@@ -150,18 +151,6 @@ def _stored(values: Sequence[Value]) -> list[Any]:
 
 
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
 def _unavailable_on_error(path: Path) -> Iterator[None]:
     try:
         yield
@@ -185,7 +174,7 @@ def _migrate(db: sqlite3.Connection) -> int:
 
 
 def _create_or_check(db: sqlite3.Connection, path: Path) -> None:
-    with _transaction(db):
+    with transaction(db):
         version = _migrate(db)
     if version != VERSION:
         raise GuardUnavailable(

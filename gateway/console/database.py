@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from gateway.domain.errors import ConfigurationError, GuardUnavailable
+from gateway.transaction import transaction
 
 _BUSY_TIMEOUT_S: Final = 5.0
 _VERSION: Final = 2
@@ -102,8 +103,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")  # a session that was ended stays ended
     db.execute("PRAGMA foreign_keys = ON")
-    db.execute("BEGIN IMMEDIATE")  # of workers that start together one makes the tables
-    try:
+    with transaction(db):  # of workers that start together one makes the tables
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 0:
             for statement in _SCHEMA:
@@ -111,10 +111,6 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         if version < _VERSION:
             db.execute(_SECOND)
             db.execute(f"PRAGMA user_version = {_VERSION}")
-        db.execute("COMMIT")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
     if version > _VERSION:
         raise ConfigurationError(f"the console's file `{path}` was written by a newer gateway: upgrade this one")
 

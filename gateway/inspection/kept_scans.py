@@ -18,6 +18,7 @@ import msgspec
 
 from gateway.domain.errors import ConfigurationError, StoreUnavailable
 from gateway.domain.signal import Scan
+from gateway.transaction import transaction
 
 _MAC_BYTES: Final = 16
 _WAIT_S: Final = 10.0
@@ -60,10 +61,9 @@ class KeptScans:
             if self._db is None:
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
                 self._db = _connect(self._path)
-            self._db.execute("BEGIN IMMEDIATE")
-            rows = [(key, self._sealed(key, scan)) for key, scan in scans.items()]
-            self._db.executemany("INSERT OR REPLACE INTO scans VALUES (?, ?)", rows)
-            self._db.execute("COMMIT")
+            with transaction(self._db):
+                rows = [(key, self._sealed(key, scan)) for key, scan in scans.items()]
+                self._db.executemany("INSERT OR REPLACE INTO scans VALUES (?, ?)", rows)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnavailable(
                 f"scans of passages cannot be kept: {type(error).__name__}: check the data folder and its space",

@@ -10,7 +10,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ import structlog
 from msgspec import Struct
 
 from gateway.domain.errors import ConfigurationError
+from gateway.loop_task import LoopTask
 from gateway.metrics.counts import Counts, Gauge, Snapshot, summed
 
 _FLUSH_S: Final = 1.0
@@ -45,7 +46,7 @@ class NodeCounts:
         self._gauges = gauges
         self._file = folder / f"worker-{name}.json"
         self._written = b""
-        self._task: asyncio.Task[None] | None = None
+        self._task = LoopTask(self._run)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked(fcntl.LOCK_EX):
@@ -60,14 +61,11 @@ class NodeCounts:
 
     def start(self) -> None:
         """Begin to write the counts, in a task of the running loop."""
-        self._task = asyncio.create_task(self._run())
+        self._task.start()
 
     async def stop(self) -> None:
         """Write them once more. They are folded by the next worker that starts."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._task.stop()
         await self._flush()
         os.close(self._alive)
 

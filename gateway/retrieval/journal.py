@@ -21,6 +21,7 @@ from msgspec import Struct
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.passage import Passage
 from gateway.retrieval.store import DocumentRecord, IndexedDocument
+from gateway.transaction import transaction
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS prepared (
@@ -166,14 +167,8 @@ class IngestJournal:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with _unavailable():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with _unavailable(), transaction(self._db):
+            yield
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from msgspec import Struct, structs
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.ports import AuditLog
+from gateway.loop_task import LoopTask
 from gateway.policy.bundle import Bundle
 from gateway.rollout.edition import Edition, Look
 from gateway.rollout.record import activated, code_of, place_of, rejected
@@ -102,7 +103,7 @@ class Rollout(Generic[R]):
         self._failure: _Failure | None = None
         self._unreachable = ""  # an edition of the node that this worker could not follow
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task = LoopTask(self._run)
 
     @property
     def current(self) -> Prepared[R]:
@@ -139,14 +140,11 @@ class Rollout(Generic[R]):
 
     def start(self) -> None:
         """Begin to look for changes, in a task of the running loop."""
-        self._task = asyncio.create_task(self._run())
+        self._task.start()
 
     async def stop(self) -> None:
         """End the task; what is in force stays."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._task.stop()
 
     def wake(self) -> None:
         """Look at once, and read the files even if their stamps are those of the last look."""
