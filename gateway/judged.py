@@ -17,8 +17,6 @@ from gateway.domain.verdict import Verdict
 from gateway.domain.vocabulary import Provenance, SignalStatus
 
 UNNAMED: Final = "?"
-UNOFFERED: Final = "?unoffered"
-"""A tool that the model called though the request did not offer it: the name is the model's own text."""
 MOST_NAMES: Final = 64  # a request with more tools than this tells the first of them, and that there were more
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")

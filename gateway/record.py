@@ -14,7 +14,8 @@ from gateway.domain.verdict import RuleOutcome, Verdict
 from gateway.domain.vocabulary import Effect, Phase, Provenance, RuleMode, SignalStatus, strictest
 from gateway.enforce.answer import AnswerRelease
 from gateway.exchange import Exchange, JudgedPassage
-from gateway.judged import UNOFFERED, identifier, identifiers, recorded_passage, recorded_sight, recorded_values
+from gateway.judged import identifier, identifiers, recorded_passage, recorded_sight, recorded_values
+from gateway.policy.recorded import UNOFFERED
 
 
 def intent(exchange: Exchange) -> EventDraft:

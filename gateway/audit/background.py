@@ -5,7 +5,6 @@ holds the lock file runs them; should it end, another takes over. No request wai
 thing that they share, and it is opened for reading.
 """
 
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gateway.domain.errors import GatewayError
+from gateway.file_lock import taken
 
 _LOOK_S: Final = 1.0  # how often a process asks whether it may take over
 _RETRY_S: Final = 5.0  # after a failure of a part
@@ -61,7 +61,7 @@ class Background:
     def _wait(self) -> None:
         descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            while not _taken(descriptor):
+            while not taken(descriptor):
                 if self._stopping.wait(_LOOK_S):
                     return
             own = [threading.Thread(target=self._run, args=part, name=part[0], daemon=True) for part in self._parts]
@@ -92,11 +92,3 @@ class Background:
 def _close(part: Part | None) -> None:
     if part is not None:
         part.close()
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -4,7 +4,6 @@ One process runs it, the one that holds the lock; should it end, another takes o
 """
 
 import asyncio
-import fcntl
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,6 +22,7 @@ from gateway.cases.store import CaseStore
 from gateway.cases.transitions import Transitions
 from gateway.cases.watch import QualityWatch
 from gateway.domain.errors import GatewayError, RequestError
+from gateway.file_lock import taken
 from gateway.loop_task import LoopTask
 
 _log = structlog.get_logger("gateway.cases")
@@ -54,7 +54,7 @@ class FileLock:
     def held(self) -> bool:
         if self._descriptor < 0:
             self._descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-        self._mine = self._mine or _taken(self._descriptor)
+        self._mine = self._mine or taken(self._descriptor)
         return self._mine
 
     def close(self) -> None:
@@ -127,11 +127,3 @@ class CaseClock:
                 await asyncio.sleep(self._tick_s)
         finally:
             self._lock.close()
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -61,9 +61,9 @@ def demo(*, folder: Path, policies: tuple[Path, ...], port: int, prepare_only: b
 
     Needs no account, no key, no server and no download. What it made stays in FOLDER and can be used again.
     """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     trusted = ""
     if with_signer:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         trusted = str(key_or_new(folder / _SIGNER_KEY, LOG_NAME, KeyType.NOTE).verifier)
     file = write_settings(folder, policies=policies, port=port, checkpoint_key=trusted)
     settings = load_settings(file, {})

@@ -65,8 +65,7 @@ class _Questions(Struct, frozen=True, kw_only=True, rename={"to_try": "try"}):
 
 
 def write_settings(folder: Path, *, policies: Sequence[Path], port: int, checkpoint_key: str = "") -> Path:
-    """Write the settings file of the demo and return its path."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Write the settings file of the demo into its folder, which exists, and return its path."""
     file = folder / "gateway.yaml"
     text = _SETTINGS.format(
         data=json.dumps(str(folder)),

@@ -19,6 +19,7 @@ import structlog
 from msgspec import Struct
 
 from gateway.domain.errors import ConfigurationError
+from gateway.file_lock import taken
 from gateway.loop_task import LoopTask
 from gateway.metrics.counts import Counts, Gauge, Snapshot, summed
 
@@ -139,12 +140,9 @@ def _lives(file: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not taken(descriptor)
     finally:
         os.close(descriptor)
-    return False
 
 
 def _read(file: Path) -> _Told | None:

@@ -17,9 +17,10 @@ from gateway.domain.vocabulary import Effect, Phase, Provenance, RuleMode, RuleS
 
 OLD: Final = "the event holds no signals of this text"
 UNREADABLE: Final = "the event is of no known form"
+UNOFFERED: Final = "?unoffered"
+"""Stands for a tool that the model called though the request did not offer it: the name is the model's own text."""
 UNOFFERED_TOOL: Final = "the model called a tool that the request did not offer, and the log does not name it"
 
-_UNOFFERED: Final = "?unoffered"
 _RELEASED: Final = "released"  # a passage whose finding a person lifted before it was served
 _ENDS: Final = frozenset({"outcome", "stream.close"})
 _MILLIONTH: Final = 1_000_000
@@ -135,7 +136,7 @@ class _Reader:
         for call in self._end.get("calls") or ():
             facts = {**after, "tool.name": call.get("tool", "")}
             judgement = self._judgement(Phase.TOOL_CALL, policy, call, call.get("seen"), facts)
-            if call.get("tool") == _UNOFFERED:
+            if call.get("tool") == UNOFFERED:
                 judgement = structs.replace(judgement, evidence=None, missing=judgement.missing or UNOFFERED_TOOL)
             yield judgement
 

@@ -4,7 +4,6 @@ The lock of a schedule is handed to the process. Should the gateway be killed wh
 until the task itself has ended: whoever takes over waits for it.
 """
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from gateway.domain.errors import StoreUnavailable
+from gateway.file_lock import taken
 
 _YIELDS: Final = 10  # of 19: requests come first where processors are short
 _END_S: Final = 5.0
@@ -30,11 +30,7 @@ class RunLock:
             raise StoreUnavailable(f"`{path}` cannot be used: {reason}: it must be writable by the gateway") from None
 
     def taken(self) -> bool:
-        try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        return taken(self.descriptor)
 
     def close(self) -> None:
         """Let go of it; a task that has it keeps it. Idempotent."""
