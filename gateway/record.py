@@ -9,13 +9,15 @@ from typing import Any, assert_never
 from gateway.captured import answered_texts, asked_texts, captured
 from gateway.domain.event import Commitment, EventDraft, EventType
 from gateway.domain.principal import Principal
-from gateway.domain.signal import DetectorRun, SignalValue
+from gateway.domain.signal import DetectorRun, Inspection, SignalValue
 from gateway.domain.verdict import RuleOutcome, Verdict
-from gateway.domain.vocabulary import Effect, Phase, Provenance, RuleMode, SignalStatus, strictest
+from gateway.domain.vocabulary import Effect, Provenance, RuleMode, SignalStatus, strictest
 from gateway.enforce.answer import AnswerRelease
+from gateway.enforce.evidence import EvidenceSum
+from gateway.enforce.release import TextRelease
 from gateway.exchange import Exchange, JudgedPassage
 from gateway.judged import identifier, identifiers, recorded_passage, recorded_sight, recorded_values
-from gateway.policy.recorded import UNOFFERED
+from gateway.policy.recorded import UNOFFERED, on_exchange
 
 
 def intent(exchange: Exchange) -> EventDraft:
@@ -78,7 +80,7 @@ def settled(
             for text in texts
         ],
         "calls": _calls(exchange),
-        "coverage": _coverage(_worst_runs([text.evidence.runs for text in texts]), ()) if texts else None,
+        "coverage": _coverage(_all_runs(texts), ()) if texts else None,
         "redacted": {
             "query": dict(sorted(exchange.query_redacted.items())),
             "answer": dict(sorted((answer.redacted if answer else {}).items())),
@@ -141,24 +143,17 @@ def _add_would_be(body: dict[str, Any], exchange: Exchange, effect: Effect, verd
         if outcome.mode is RuleMode.SHADOW and outcome.effect is not Effect.ALLOW
     ]
     if observed:
-        would = strictest(effect, *(_on_exchange(phase, outcome.effect) for phase, outcome in observed))
+        would = strictest(effect, *(on_exchange(phase, outcome.effect) for phase, outcome in observed))
         body["shadow"] = {"would": would.value, "rules": sorted({outcome.rule for _, outcome in observed})}
     candidate = exchange.rulebook.candidate
     if candidate is not None:
         rehearsed = exchange.rehearsed
         body["candidate"] = {
             "policy": candidate.policy.digest,
-            "would": strictest(*(_on_exchange(one.phase, one.effect) for one in rehearsed)).value,
+            "would": strictest(*(on_exchange(one.phase, one.effect) for one in rehearsed)).value,
             "rules": sorted({rule for one in rehearsed for rule in one.rules}),
             "errors": sorted({one.error for one in rehearsed if one.error}),
         }
-
-
-def _on_exchange(phase: Phase, effect: Effect) -> Effect:
-    """What an effect on one text does to the exchange: a passage that is left out flags it (`Exchange.effect`)."""
-    if phase is not Phase.PASSAGE:
-        return effect
-    return Effect.FLAG if effect.stops else Effect.ALLOW
 
 
 def _phase(
@@ -235,14 +230,11 @@ def _coverage(runs: Mapping[str, DetectorRun], unscanned: Iterable[str]) -> dict
     }
 
 
-def _worst_runs(all_runs: Iterable[Mapping[str, DetectorRun]]) -> dict[str, DetectorRun]:
-    """Of each detector its worst run over several texts."""
-    worst: dict[str, DetectorRun] = {}
-    for runs in all_runs:
-        for name, run in runs.items():
-            if name not in worst or run.status.rank > worst[name].status.rank:
-                worst[name] = run
-    return worst
+def _all_runs(texts: Iterable[TextRelease]) -> Mapping[str, DetectorRun]:
+    total = EvidenceSum()
+    for text in texts:
+        total.add(Inspection(runs=text.evidence.runs))
+    return total.runs
 
 
 def _judged_before(exchange: Exchange) -> list[Verdict]:

@@ -9,12 +9,12 @@ from gateway.domain.ports import Retriever
 from gateway.domain.verdict import RuleOutcome, Verdict
 from gateway.domain.vocabulary import Effect, RuleMode, RuleStatus, strictest
 from gateway.exchange import Exchange
+from gateway.policy.recorded import RELEASED
 from gateway.settings import RetrievalSettings
 
 WITHDRAWN = "gateway.source_withdrawn"
 """Reason of the stop when a document that an answer is made of was deleted or closed to the caller meanwhile."""
 
-_RELEASED = "released"  # stands in the audit where an exception's id would
 _MESSAGE = "A source of this answer is no longer available to you. Please ask again."
 
 
@@ -24,7 +24,7 @@ def released(verdict: Verdict, rules: Collection[str]) -> Verdict:
     if not rules:
         return verdict
     outcomes = tuple(
-        structs.replace(outcome, effect=Effect.ALLOW, exception=_RELEASED)
+        structs.replace(outcome, effect=Effect.ALLOW, exception=RELEASED)
         if outcome.rule in rules and outcome.effect.stops and outcome.status is RuleStatus.MATCHED
         else outcome
         for outcome in verdict.outcomes

@@ -21,7 +21,8 @@ UNOFFERED: Final = "?unoffered"
 """Stands for a tool that the model called though the request did not offer it: the name is the model's own text."""
 UNOFFERED_TOOL: Final = "the model called a tool that the request did not offer, and the log does not name it"
 
-_RELEASED: Final = "released"  # a passage whose finding a person lifted before it was served
+RELEASED: Final = "released"
+"""Stands where an exception's id would: a person had lifted this stop of exactly this passage."""
 _ENDS: Final = frozenset({"outcome", "stream.close"})
 _MILLIONTH: Final = 1_000_000
 
@@ -63,6 +64,13 @@ class Recording(Struct, frozen=True, kw_only=True):
 def enforced(outcomes: Iterable[RuleOutcome]) -> Effect:
     """The strictest effect of the outcomes that are enforced."""
     return strictest(*(one.effect for one in outcomes if one.mode is not RuleMode.SHADOW))
+
+
+def on_exchange(phase: Phase, effect: Effect) -> Effect:
+    """What an effect on one text does to the exchange: a passage that is left out only flags it."""
+    if phase is not Phase.PASSAGE:
+        return effect
+    return Effect.FLAG if effect.stops else Effect.ALLOW
 
 
 def recordings(events: Iterable[Mapping[str, Any]]) -> Iterator[Recording]:
@@ -107,7 +115,7 @@ class _Reader:
     def __init__(self, intent: Mapping[str, Any], end: Mapping[str, Any], case: str) -> None:
         self._intent = intent
         self._end = end
-        self._lifted_by = {case, _RELEASED} - {""}
+        self._lifted_by = {case, RELEASED} - {""}
 
     def judgements(self) -> Iterator[Judgement]:
         phase = self._intent.get("phase") or {}

@@ -19,7 +19,7 @@ from gateway.domain.verdict import Evidence, RuleOutcome
 from gateway.domain.vocabulary import Effect, Phase, RuleMode, RuleStatus, SignalStatus, SignalType, strictest
 from gateway.policy.bundle import Bundle
 from gateway.policy.compiled import CompiledRule
-from gateway.policy.recorded import Judgement, Recording, enforced
+from gateway.policy.recorded import Judgement, Recording, enforced, on_exchange
 from gateway.policy.signals import detector_of
 
 USER: Final = "principal.user"
@@ -128,13 +128,6 @@ def likely_evidence(bundle: Bundle, judgement: Judgement, now: dt.datetime) -> E
     recorded = _told(judgement.outcomes)
     fitting = (way for way in ways if _told(_lifted(bundle.decide(way, now=now).outcomes, judgement)) == recorded)
     return next(fitting, ways[0])
-
-
-def on_exchange(phase: Phase, effect: Effect) -> Effect:
-    """What an effect on one text does to the exchange: a passage that is left out only flags it."""
-    if phase is not Phase.PASSAGE:
-        return effect
-    return Effect.FLAG if effect.stops else Effect.ALLOW
 
 
 def _again(
